@@ -1,0 +1,1 @@
+//! Keeps features as Parquet, keyed by content and encoder.

@@ -1,0 +1,1 @@
+//! Turns pixels into VGG-16 features.

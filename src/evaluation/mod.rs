@@ -1,0 +1,1 @@
+//! Measures captions against references.

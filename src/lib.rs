@@ -1,0 +1,25 @@
+//! Turns an archive of images into a table of captions.
+//!
+//! The modules stand in the order in which data flows through them.
+
+/// Finds the files of an archive, tells which are images, and decodes them.
+pub mod archive;
+/// Keeps features as Parquet, keyed by content and encoder.
+pub mod cache;
+/// Turns features into captions with beam scores.
+pub mod captioner;
+/// Turns pixels into VGG-16 features.
+pub mod encoder;
+/// Compares the archive with what the table already holds.
+pub mod nightly;
+/// Wires the stages above into one run.
+pub mod pipeline;
+/// Writes captions as rows of Parquet and Arrow tables.
+pub mod table;
+
+/// Measures captions against references.
+pub mod evaluation;
+/// Draws the data set that the demonstration model learns from.
+pub mod scenes;
+/// Learns encoders and captioners from captioned images.
+pub mod training;

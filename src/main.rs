@@ -1,0 +1,5 @@
+//! The `showtell` command.
+
+mod cli;
+
+fn main() {}

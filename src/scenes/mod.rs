@@ -1,0 +1,1 @@
+//! Draws scenes with known truth and captions.

@@ -1,0 +1,1 @@
+//! Writes captions as rows of Parquet and Arrow tables.

@@ -1,0 +1,1 @@
+//! Learns encoders and captioners from captioned images.
