@@ -1,5 +1,17 @@
-//! The `showtell` command.
+//! The `showtell` command: parses, runs, tells the error, maps it to an exit code.
 
 mod cli;
 
-fn main() {}
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    let arguments = cli::Arguments::parse();
+    let terminal = cli::terminal::start(&arguments.log);
+    match cli::run(arguments.command, &terminal) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            cli::exit::Exit::of(&error).into()
+        }
+    }
+}

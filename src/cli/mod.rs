@@ -1,1 +1,70 @@
-//! One file per subcommand.
+//! The command line: one file per subcommand.
+
+pub mod exit;
+pub mod terminal;
+
+mod completions;
+mod train;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+use exit::Exit;
+use terminal::{LogArguments, Terminal};
+
+/// Turns an archive of images into a table of captions.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub log: LogArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  showtell annotate photos/ --out captions/
+      captions every image below photos/; run it again and it does only what is new
+  showtell model get vgg16
+      fetches the weights of the full-size VGG-16
+  showtell doctor
+      tells what this machine has, and what is missing
+
+Exit codes:
+  0 every image has a caption    1 some images failed, their rows say why
+  2 wrong usage                  4 fatal: disk full, device lost; what was finished is kept
+  75 another run holds the output    130 interrupted; what was finished is kept";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Train(train::TrainArguments),
+    Completions(completions::CompletionsArguments),
+}
+
+pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
+    match command {
+        Command::Train(arguments) => train::run(&arguments, terminal),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
+
+/// A flag that the first Ctrl-C or termination signal sets; the second ends the process at once.
+fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the shutdown looks at the flag before it is set.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .context("cannot listen for signals")?;
+    }
+    Ok(stop)
+}
+
+fn is_set(flag: &AtomicBool) -> bool {
+    flag.load(Ordering::Relaxed)
+}

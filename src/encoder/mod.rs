@@ -1,1 +1,169 @@
-//! Turns pixels into VGG-16 features.
+//! Turns pixels into image features.
+//!
+//! An [`Encoder`] takes a batch of preprocessed pictures and gives one feature row per picture.
+//! Everything that is not a plain buffer stays inside: what computes the features (libtorch, and
+//! on which device) is nobody else's business.
+
+pub mod device;
+pub mod preprocess;
+pub mod vgg16;
+pub mod weights;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use device::Precision;
+use preprocess::Preprocess;
+use vgg16::Vgg16;
+
+/// Turns pictures into features.
+pub trait Encoder {
+    /// Architecture, layer and a digest of weights and preprocessing, such as
+    /// `vgg16-fc7-9f2c41d07ab35e18`. Two encoders with the same id give the same features.
+    fn id(&self) -> &str;
+
+    /// Features per picture.
+    fn dimensions(&self) -> usize;
+
+    /// What [`Encoder::encode`] expects to have been done to the pictures.
+    fn preprocess(&self) -> &Preprocess;
+
+    /// `pixels`: `[batch, height, width, 3]`, u8, RGB, as [`Preprocess::apply`] gives them.
+    /// Returns `[batch, dimensions]`, f32.
+    ///
+    /// # Errors
+    ///
+    /// When `pixels` is not a whole number of pictures, or the device fails.
+    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError>;
+}
+
+/// The layer whose output is the feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layer {
+    /// The second fully connected layer, after its ReLU.
+    Fc7,
+}
+
+/// The `[encoder]` table of a `model.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderConfig {
+    pub architecture: Architecture,
+    pub layer: Layer,
+    /// Channels of the five stages; VGG-16 as published has 64, 128, 256, 512, 512.
+    pub widths: [i64; 5],
+    /// Units of fc6 and of fc7; 4096 as published.
+    pub hidden: i64,
+    /// Weight file beside `model.toml`; absent where the weights are too large to ship.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// The encoder that the captioner was trained on; weights that give another id are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    pub preprocess: Preprocess,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    Vgg16,
+}
+
+impl EncoderConfig {
+    /// VGG-16 as published (arXiv 1409.1556, configuration D), with the preprocessing that
+    /// torchvision's weights want.
+    pub fn vgg16() -> Self {
+        EncoderConfig {
+            architecture: Architecture::Vgg16,
+            layer: Layer::Fc7,
+            widths: [64, 128, 256, 512, 512],
+            hidden: 4096,
+            weights: None,
+            id: None,
+            preprocess: Preprocess::torchvision_vgg16(),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// When no network could have these dimensions.
+    pub fn check(&self) -> Result<(), String> {
+        self.preprocess.check()?;
+        if self.pooled_side() < 1 {
+            return Err(format!(
+                "encoder.preprocess.crop is {}: VGG-16 halves its input five times and needs at least 32",
+                self.preprocess.crop
+            ));
+        }
+        if self.hidden < 1 || self.widths.iter().any(|width| *width < 1) {
+            return Err("encoder.widths and encoder.hidden must be at least 1".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Side of the feature map that fc6 sees: five poolings halve the input five times.
+    pub fn pooled_side(&self) -> i64 {
+        i64::from(self.preprocess.crop) / 32
+    }
+}
+
+/// Loads the weights in `file` into the encoder that `config` describes.
+///
+/// # Errors
+///
+/// When the file cannot be read, lacks a tensor, holds one of another shape, or gives another
+/// encoder than `config.id` names.
+pub fn load(
+    config: &EncoderConfig,
+    file: &Path,
+    device: tch::Device,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, EncoderError> {
+    let encoder = match config.architecture {
+        Architecture::Vgg16 => Vgg16::load(config, file, device, precision)?,
+    };
+    match &config.id {
+        Some(expected) if expected != encoder.id() => Err(EncoderError::OtherEncoder {
+            file: file.to_owned(),
+            expected: expected.clone(),
+            found: encoder.id().to_owned(),
+        }),
+        _ => Ok(Box::new(encoder)),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    #[error("cannot read weights from {file}: {source}")]
+    Unreadable {
+        file: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "{file} lacks the tensor {name}; expected the names of torchvision's vgg16 \
+         (features.0.weight, classifier.0.weight, ...) or timm's (pre_logits.fc1.weight, ...)"
+    )]
+    MissingTensor { file: PathBuf, name: String },
+    #[error("{file}: tensor {name} has shape {found:?}, expected {expected:?}")]
+    WrongShape {
+        file: PathBuf,
+        name: String,
+        expected: Vec<i64>,
+        found: Vec<i64>,
+    },
+    #[error(
+        "{file} gives the encoder {found}, but the captioner was trained on {expected}: \
+         use the weights that it was trained with"
+    )]
+    OtherEncoder {
+        file: PathBuf,
+        expected: String,
+        found: String,
+    },
+    #[error("the encoder was given {found} bytes of pixels, not a multiple of {picture}")]
+    WrongPixels { picture: usize, found: usize },
+    #[error("the device failed: {0}")]
+    Device(#[from] tch::TchError),
+}

@@ -1,1 +1,38 @@
-//! Learns encoders and captioners from captioned images.
+//! Learns an encoder and a captioner from captioned pictures, and saves them as a model directory.
+//!
+//! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] holds what
+//! is learnt and [`trainer`] learns it. A saved model is read back and judged by the very code that
+//! annotates archives.
+
+pub mod config;
+pub mod network;
+pub mod scenes;
+pub mod trainer;
+
+pub use config::TrainingConfig;
+pub use trainer::{Event, train};
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    #[error("{file}: {reason}")]
+    Config { file: PathBuf, reason: String },
+    #[error("cannot write {path}: {source}")]
+    Unwritable {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the loss is {loss} after {step} steps: lower the learning rate or clip more")]
+    Diverged { step: u64, loss: f64 },
+    #[error("stopped before the first epoch ended: nothing was saved")]
+    Interrupted,
+    #[error("cannot draw scenes: {0}")]
+    Scenes(String),
+    #[error(transparent)]
+    Captioner(#[from] crate::captioner::CaptionerError),
+    #[error(transparent)]
+    Encoder(#[from] crate::encoder::EncoderError),
+    #[error("the device failed: {0}")]
+    Device(#[from] tch::TchError),
+}

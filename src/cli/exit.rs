@@ -1,0 +1,58 @@
+//! What the exit code of the command says.
+
+use std::process::ExitCode;
+
+use showtell::pipeline::PipelineError;
+use showtell::training::TrainingError;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Every image has a current caption.
+    Complete,
+    /// Finished and published, but some images failed: their rows say why.
+    SomeFailed,
+    /// Wrong usage or configuration; nothing was touched.
+    Usage,
+    /// Disk full, device lost, output not writable; what was finished is kept.
+    Fatal,
+    /// Another run holds the output.
+    Held,
+    /// Ctrl-C or a termination signal; what was finished is kept.
+    Interrupted,
+}
+
+impl Exit {
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Complete => 0,
+            Exit::SomeFailed => 1,
+            Exit::Usage => 2,
+            Exit::Fatal => 4,
+            Exit::Held => 75,
+            Exit::Interrupted => 130,
+        }
+    }
+
+    /// The exit that an error asks for: what a library error knows, and usage otherwise.
+    pub fn of(error: &anyhow::Error) -> Self {
+        if let Some(error) = error.downcast_ref::<PipelineError>() {
+            return match error {
+                PipelineError::Held(_) => Exit::Held,
+                PipelineError::Walk(_) | PipelineError::Usage(_) => Exit::Usage,
+                _ => Exit::Fatal,
+            };
+        }
+        match error.downcast_ref::<TrainingError>() {
+            Some(TrainingError::Interrupted) => Exit::Interrupted,
+            Some(TrainingError::Config { .. }) | None => Exit::Usage,
+            Some(_) => Exit::Fatal,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}

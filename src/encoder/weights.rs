@@ -1,0 +1,117 @@
+//! Reads weight files into tensors under torchvision's names, whoever wrote them.
+//!
+//! `.pth` files are zip archives of pickled tensors. libtorch's own unpickler reads them: it
+//! builds tensors, lists and dictionaries and can run nothing that a file names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+
+use super::EncoderError;
+
+/// Tensors by name, f32 on the CPU.
+pub type Weights = BTreeMap<String, Tensor>;
+
+/// Reads all tensors of a `.safetensors` or `.pth` file. Which it is, its first bytes tell.
+///
+/// # Errors
+///
+/// When the file cannot be read or is neither.
+pub fn read(file: &Path) -> Result<Weights, EncoderError> {
+    let unreadable = |source: Box<dyn std::error::Error + Send + Sync>| EncoderError::Unreadable {
+        file: file.to_owned(),
+        source,
+    };
+    let mut magic = [0; 9];
+    let length = std::fs::File::open(file)
+        .and_then(|mut opened| std::io::Read::read(&mut opened, &mut magic))
+        .map_err(|error| unreadable(error.into()))?;
+    // safetensors: eight bytes of header length, then JSON.
+    let tensors = if length == magic.len() && magic[8] == b'{' {
+        Tensor::read_safetensors(file).map_err(|error| unreadable(error.into()))?
+    } else if magic.starts_with(b"PK") {
+        Tensor::loadz_multi_with_device(file, Device::Cpu)
+            .map_err(|error| unreadable(first_line(&error).into()))?
+    } else {
+        return Err(unreadable(
+            "it is neither a .safetensors file nor a .pth file in PyTorch's zip format \
+             (files of before PyTorch 1.6 must be saved again)"
+                .into(),
+        ));
+    };
+    tensors
+        .into_iter()
+        .map(|(name, tensor)| Ok((name, tensor.f_to_kind(Kind::Float)?)))
+        .collect::<Result<_, tch::TchError>>()
+        .map_err(|error| unreadable(error.into()))
+}
+
+/// Takes `name` out of `weights`, in the given shape.
+///
+/// # Errors
+///
+/// When it is missing or has another shape.
+pub fn take(
+    weights: &mut Weights,
+    file: &Path,
+    name: &str,
+    expected: &[i64],
+) -> Result<Tensor, EncoderError> {
+    let tensor = weights
+        .remove(name)
+        .ok_or_else(|| EncoderError::MissingTensor {
+            file: file.to_owned(),
+            name: name.to_owned(),
+        })?;
+    if tensor.size() != expected {
+        return Err(EncoderError::WrongShape {
+            file: file.to_owned(),
+            name: name.to_owned(),
+            expected: expected.to_vec(),
+            found: tensor.size(),
+        });
+    }
+    Ok(tensor.f_contiguous()?)
+}
+
+/// BLAKE3 over names, shapes and f32 values in the given order, so that the same weights have the
+/// same digest in whichever file format they came.
+///
+/// # Errors
+///
+/// When a tensor cannot be copied from its device.
+pub fn digest<'a>(
+    hasher: &mut blake3::Hasher,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<(), tch::TchError> {
+    for (name, tensor) in tensors {
+        hasher.update(name.as_bytes());
+        hasher.update(b"\0");
+        for side in tensor.size() {
+            hasher.update(&side.to_le_bytes());
+        }
+        let tensor = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
+        let mut bytes = vec![0; tensor.numel() * 4];
+        tensor
+            .f_contiguous()?
+            .f_copy_data_u8(&mut bytes, tensor.numel())?;
+        hasher.update_rayon(&bytes);
+    }
+    Ok(())
+}
+
+/// The first 16 hex digits of a digest: enough to tell encoders and captioners apart.
+pub fn short(hasher: &blake3::Hasher) -> String {
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// libtorch appends a C++ backtrace to its messages.
+fn first_line(error: &tch::TchError) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,125 @@
+//! Reads a training recipe (`pipelines/*.toml`) and checks that it fits together.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainingError;
+use crate::captioner::Decoding;
+use crate::captioner::show_tell::ShowTellConfig;
+use crate::encoder::EncoderConfig;
+
+/// A recipe: data, network, optimiser.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Name of the model.
+    pub name: String,
+    /// What the model is good for, in a sentence.
+    pub purpose: Option<String>,
+    /// Model directory that the best epoch is saved to.
+    pub output: PathBuf,
+    /// Decides weights, order and dropout.
+    pub seed: i64,
+    pub data: DataConfig,
+    pub encoder: EncoderConfig,
+    pub captioner: ShowTellConfig,
+    pub decoding: Decoding,
+    pub training: OptimiserConfig,
+}
+
+/// Scenes, drawn while training runs: every epoch sees new ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Seed of the scenes that are learnt from: epoch `e` takes the scenes from `e * per_epoch` on,
+    /// the same that `showtell scenes --seed` draws.
+    pub seed: u64,
+    pub per_epoch: u64,
+    /// How many of a scene's five captions are learnt from at each sight of it.
+    pub captions_per_scene: usize,
+    /// Words that occur less often among the captions of the first 2,000 scenes are `<unk>`.
+    pub word_threshold: usize,
+    /// Share of the scenes in which the setting follows from the object; 0 ties nothing.
+    #[serde(default)]
+    pub bias: f64,
+    pub validation_seed: u64,
+    pub validation_count: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimiserConfig {
+    pub epochs: u64,
+    /// Scenes in a batch.
+    pub batch: usize,
+    /// Adam's step size at its highest.
+    pub learning_rate: f64,
+    /// Steps over which the step size rises from zero; then it falls to zero as a cosine.
+    pub warm_up: u64,
+    /// Largest norm of the gradient.
+    pub clip: f64,
+    /// Share of the word embeddings and of the LSTM's outputs that is set to zero.
+    pub dropout: f64,
+    /// Weight of the binary cross-entropy, summed over the vocabulary, of telling from fc7 which
+    /// words the captions hold. Without it a network that starts from nothing learns the language
+    /// and never looks at the picture.
+    pub word_presence: f64,
+}
+
+impl TrainingConfig {
+    /// Reads and checks `file`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, is no recipe, or asks for something impossible.
+    pub fn read(file: &Path) -> Result<Self, TrainingError> {
+        let invalid = |reason: String| TrainingError::Config {
+            file: file.to_owned(),
+            reason,
+        };
+        let text = std::fs::read_to_string(file).map_err(|error| invalid(error.to_string()))?;
+        let config: TrainingConfig =
+            toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        config.check().map_err(invalid)?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.encoder.check()?;
+        self.decoding.check()?;
+        let (data, training) = (&self.data, &self.training);
+        if self.captioner.features != self.encoder.hidden {
+            return Err(format!(
+                "encoder.hidden is {}, captioner.features is {}: they must be equal",
+                self.encoder.hidden, self.captioner.features
+            ));
+        }
+        if self.captioner.embedding < 1 || self.captioner.hidden < 1 {
+            return Err("captioner.embedding and captioner.hidden must be at least 1".to_owned());
+        }
+        if training.batch < 2 || data.per_epoch < training.batch as u64 {
+            return Err("training.batch must be at least 2 and at most data.per_epoch".to_owned());
+        }
+        if !(1..=5).contains(&data.captions_per_scene) {
+            return Err("data.captions_per_scene must be 1 to 5".to_owned());
+        }
+        if data.validation_count == 0 || training.epochs == 0 {
+            return Err("data.validation_count and training.epochs must be at least 1".to_owned());
+        }
+        if data.seed == data.validation_seed {
+            return Err("data.seed and data.validation_seed must differ".to_owned());
+        }
+        if !(0.0..1.0).contains(&training.dropout) || !(0.0..=1.0).contains(&data.bias) {
+            return Err("training.dropout and data.bias are shares, below 1".to_owned());
+        }
+        let positive = [training.learning_rate, training.clip];
+        if !positive
+            .into_iter()
+            .all(|value| value > 0.0 && value.is_finite())
+        {
+            return Err("training.learning_rate and training.clip must be above 0".to_owned());
+        }
+        Ok(())
+    }
+}

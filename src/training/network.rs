@@ -1,0 +1,339 @@
+//! A VGG-16 and a Show and Tell that can be learnt, and how they become plain weight files.
+//!
+//! While it is learnt, a batch normalisation (arXiv 1502.03167) stands between each layer of the
+//! encoder and its ReLU. Saving folds it into the layer's weight and bias, so what is saved is a
+//! plain VGG-16.
+
+use std::path::Path;
+
+use tch::nn::{Init, Path as Variables};
+use tch::{Kind, Tensor};
+
+use super::TrainingError;
+use crate::captioner::show_tell::{self, ShowTellConfig};
+use crate::encoder::EncoderConfig;
+use crate::encoder::vgg16::{self, Convolution};
+
+/// Added to a variance before its root is taken.
+const EPSILON: f64 = 1e-5;
+/// Share of a batch's mean and variance that enters the running ones.
+const MOMENTUM: f64 = 0.1;
+
+/// Whether statistics are the batch's and dropout is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Training,
+    Inference,
+}
+
+/// A layer without bias, and the batch normalisation behind it.
+struct Normalised {
+    /// The layer's name in torchvision's `vgg16`.
+    name: String,
+    weight: Tensor,
+    gain: Tensor,
+    shift: Tensor,
+    running_mean: Tensor,
+    running_variance: Tensor,
+}
+
+impl Normalised {
+    fn new(variables: &Variables, name: String, shape: &[i64]) -> Result<Self, tch::TchError> {
+        let outputs = &shape[..1];
+        let variables = variables / name.replace('.', "_");
+        Ok(Normalised {
+            weight: variables.f_var("weight", shape, tch::nn::init::DEFAULT_KAIMING_UNIFORM)?,
+            gain: variables.f_var("gain", outputs, Init::Const(1.0))?,
+            shift: variables.f_var("shift", outputs, Init::Const(0.0))?,
+            running_mean: variables.f_zeros_no_train("running_mean", outputs)?,
+            running_variance: variables.f_ones_no_train("running_variance", outputs)?,
+            name,
+        })
+    }
+
+    /// Normalises the layer's output over all but the channels, then applies the ReLU.
+    fn normalise(&self, x: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
+        x.f_batch_norm(
+            Some(&self.gain),
+            Some(&self.shift),
+            Some(&self.running_mean),
+            Some(&self.running_variance),
+            mode == Mode::Training,
+            MOMENTUM,
+            EPSILON,
+            true,
+        )?
+        .f_relu_()
+    }
+
+    /// Weight and bias of the layer that gives what the layer and its normalisation give together.
+    fn fold(&self) -> Result<[(String, Tensor); 2], tch::TchError> {
+        let factor = self
+            .gain
+            .f_div(&self.running_variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        let mut per_output = vec![1; self.weight.dim()];
+        per_output[0] = -1;
+        let weight = self.weight.f_mul(&factor.f_reshape(&per_output)?)?;
+        let bias = self.shift.f_sub(&self.running_mean.f_mul(&factor)?)?;
+        let plain = |tensor: Tensor| {
+            tensor
+                .f_detach()?
+                .f_to_device(tch::Device::Cpu)?
+                .f_contiguous()
+        };
+        Ok([
+            (format!("{}.weight", self.name), plain(weight)?),
+            (format!("{}.bias", self.name), plain(bias)?),
+        ])
+    }
+}
+
+/// VGG-16 with batch normalisation.
+pub struct TrainableVgg16 {
+    convolutions: Vec<(Normalised, bool)>,
+    linear: [Normalised; 2],
+    side: i64,
+    /// `[1, 3, 1, 1]`
+    scale: Tensor,
+    offset: Tensor,
+    bgr: bool,
+}
+
+impl TrainableVgg16 {
+    /// # Errors
+    ///
+    /// When the device has no room.
+    pub fn new(variables: &Variables, config: &EncoderConfig) -> Result<Self, tch::TchError> {
+        let mut convolutions = Vec::new();
+        for layer in Convolution::layers(config.widths) {
+            let shape = [layer.outputs, layer.inputs, 3, 3];
+            let name = format!("features.{}", layer.index);
+            convolutions.push((Normalised::new(variables, name, &shape)?, layer.pooled));
+        }
+        let side = config.pooled_side();
+        let flat = config.widths[4] * side * side;
+        let linear = |name: &str, inputs| {
+            Normalised::new(variables, name.to_owned(), &[config.hidden, inputs])
+        };
+        let (scale, offset) = config.preprocess.scale_and_offset();
+        let per_channel = |values: [f32; 3]| {
+            Tensor::f_from_slice(&values)?
+                .f_view([1, 3, 1, 1])?
+                .f_to_device(variables.device())
+        };
+        Ok(TrainableVgg16 {
+            convolutions,
+            linear: [
+                linear("classifier.0", flat)?,
+                linear("classifier.3", config.hidden)?,
+            ],
+            side,
+            scale: per_channel(scale)?,
+            offset: per_channel(offset)?,
+            bgr: config.preprocess.is_bgr(),
+        })
+    }
+
+    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns fc7, `[batch, hidden]`, f32, after its
+    /// ReLU.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
+        let mut x = vgg16::normalise(pixels, &self.scale, &self.offset, self.bgr)?;
+        for (layer, pooled) in &self.convolutions {
+            let none: Option<&Tensor> = None;
+            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
+            x = layer.normalise(&x, mode)?;
+            if *pooled {
+                x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            }
+        }
+        x = x
+            .f_adaptive_avg_pool2d([self.side, self.side])?
+            .f_flatten(1, -1)?;
+        for layer in &self.linear {
+            let none: Option<&Tensor> = None;
+            x = layer.normalise(&x.f_linear(&layer.weight, none)?, mode)?;
+        }
+        Ok(x)
+    }
+
+    /// Writes a plain VGG-16 under torchvision's names.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<(), TrainingError> {
+        let _no_gradients = tch::no_grad_guard();
+        let layers = self
+            .convolutions
+            .iter()
+            .map(|(layer, _)| layer)
+            .chain(&self.linear);
+        let mut tensors = Vec::new();
+        for layer in layers {
+            tensors.extend(layer.fold()?);
+        }
+        Ok(Tensor::write_safetensors(&tensors, file)?)
+    }
+}
+
+/// Show and Tell, and the layer that tells from fc7 which words the captions hold.
+pub struct TrainableShowTell {
+    tensors: Vec<(&'static str, Tensor)>,
+    presence: [Tensor; 2],
+    hidden: i64,
+    dropout: f64,
+}
+
+/// Captions of a batch, padded to the longest.
+pub struct CaptionBatch {
+    /// `[captions]`, i64: the picture that each belongs to.
+    pub pictures: Tensor,
+    /// `[captions, steps]`, i64: start token and words; what stands behind them does not matter.
+    pub inputs: Tensor,
+    /// `[captions, steps]`, i64: words and end token, then [`CaptionBatch::PADDING`].
+    pub targets: Tensor,
+}
+
+impl CaptionBatch {
+    /// A target that does not count.
+    pub const PADDING: i64 = -1;
+}
+
+impl TrainableShowTell {
+    /// # Errors
+    ///
+    /// When the device has no room.
+    pub fn new(
+        variables: &Variables,
+        config: &ShowTellConfig,
+        words: i64,
+        dropout: f64,
+    ) -> Result<Self, tch::TchError> {
+        // Uniform within ±1/sqrt(hidden), as PyTorch initialises an LSTM.
+        let bound = 1.0 / (config.hidden as f64).sqrt();
+        let uniform = Init::Uniform {
+            lo: -bound,
+            up: bound,
+        };
+        let mut tensors = Vec::new();
+        for (name, shape) in show_tell::tensors(config, words) {
+            let init = if name.ends_with("bias") {
+                Init::Const(0.0)
+            } else {
+                uniform
+            };
+            tensors.push((
+                name,
+                variables.f_var(&name.replace('.', "_"), &shape, init)?,
+            ));
+        }
+        let presence = [
+            variables.f_var("presence_weight", &[words, config.features], uniform)?,
+            variables.f_var("presence_bias", &[words], Init::Const(-2.0))?,
+        ];
+        Ok(TrainableShowTell {
+            tensors,
+            presence,
+            hidden: config.hidden,
+            dropout,
+        })
+    }
+
+    fn tensor(&self, index: usize) -> &Tensor {
+        &self.tensors[index].1
+    }
+
+    /// Mean negative log-probability of a token, in nats.
+    ///
+    /// `features`: `[pictures, features]`, f32.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn loss(
+        &self,
+        features: &Tensor,
+        captions: &CaptionBatch,
+        mode: Mode,
+    ) -> Result<Tensor, tch::TchError> {
+        let training = mode == Mode::Training;
+        let count = captions.inputs.size()[0];
+        // Step -1 is the picture, then come the words.
+        let image = features.f_linear(self.tensor(0), Some(self.tensor(1)))?;
+        let image = image
+            .f_index_select(0, &captions.pictures)?
+            .f_unsqueeze(1)?;
+        let words = Tensor::f_embedding(self.tensor(2), &captions.inputs, -1, false, false)?;
+        let inputs = Tensor::f_cat(&[image, words], 1)?.f_dropout(self.dropout, training)?;
+        let zeros = || Tensor::f_zeros([1, count, self.hidden], (Kind::Float, features.device()));
+        let weights: Vec<&Tensor> = (3..7).map(|index| self.tensor(index)).collect();
+        let (outputs, _, _) = inputs.f_lstm(
+            &[&zeros()?, &zeros()?],
+            &weights,
+            true,
+            1,
+            0.0,
+            training,
+            false,
+            true,
+        )?;
+        let steps = captions.targets.size()[1];
+        let outputs = outputs
+            .f_narrow(1, 1, steps)?
+            .f_dropout(self.dropout, training)?;
+        let logits = outputs
+            .f_linear(self.tensor(7), Some(self.tensor(8)))?
+            .f_flatten(0, 1)?;
+        let none: Option<&Tensor> = None;
+        logits.f_cross_entropy_loss(
+            &captions.targets.f_flatten(0, 1)?,
+            none,
+            tch::Reduction::Mean,
+            CaptionBatch::PADDING,
+            0.0,
+        )
+    }
+
+    /// Binary cross-entropy, summed over the vocabulary and averaged over the pictures, of telling
+    /// which words a picture's captions hold. `present`: `[pictures, words]`, 0 or 1, f32.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn presence_loss(
+        &self,
+        features: &Tensor,
+        present: &Tensor,
+    ) -> Result<Tensor, tch::TchError> {
+        let [weight, bias] = &self.presence;
+        let none: Option<&Tensor> = None;
+        let logits = features.f_linear(weight, Some(bias))?;
+        let sum =
+            logits.f_binary_cross_entropy_with_logits(present, none, none, tch::Reduction::Sum)?;
+        sum.f_div_scalar(present.size()[0])
+    }
+
+    /// Writes `captioner.safetensors`.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<(), TrainingError> {
+        let _no_gradients = tch::no_grad_guard();
+        let mut plain = Vec::new();
+        for (name, tensor) in &self.tensors {
+            plain.push((
+                *name,
+                tensor
+                    .f_detach()?
+                    .f_to_device(tch::Device::Cpu)?
+                    .f_contiguous()?,
+            ));
+        }
+        Ok(Tensor::write_safetensors(&plain, file)?)
+    }
+}

@@ -1,0 +1,232 @@
+//! Draws the scenes that a captioner learns from, a few batches ahead, and those it is judged by.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::TrainingError;
+use super::config::{DataConfig, TrainingConfig};
+use crate::archive::Picture;
+use crate::captioner::vocabulary::{TokenId, Vocabulary};
+use crate::captioner::{Captioner, Decoding};
+use crate::encoder::Encoder;
+use crate::encoder::preprocess::Preprocess;
+use crate::scenes::{Checker, Scene, SceneConfig, Truth, Verdict};
+
+/// Scenes whose captions the vocabulary is taken from.
+const VOCABULARY_SCENES: u64 = 2000;
+/// Batches drawn ahead.
+const AHEAD: usize = 4;
+/// Scenes captioned at once when a model is judged.
+const JUDGED_TOGETHER: usize = 64;
+
+/// Scenes to learn from in one step.
+#[derive(Debug)]
+pub struct Batch {
+    pub pictures: usize,
+    /// Height and width in pixels.
+    pub side: usize,
+    /// `[pictures, side, side, 3]`, RGB.
+    pub pixels: Vec<u8>,
+    /// Picture and words of each caption.
+    pub captions: Vec<(usize, Vec<TokenId>)>,
+    /// For each picture the words that occur in any of its captions.
+    pub present: Vec<Vec<TokenId>>,
+}
+
+/// The words of the first scenes' captions.
+///
+/// # Errors
+///
+/// When a scene cannot be drawn.
+pub fn vocabulary(config: &DataConfig) -> Result<Vocabulary, TrainingError> {
+    let scenes = scene_config(config);
+    let captions: Vec<Vec<String>> = (0..VOCABULARY_SCENES)
+        .into_par_iter()
+        .map(|index| Scene::draw(config.seed, index, &scenes).captions.to_vec())
+        .collect();
+    let captions = captions.iter().flatten().map(String::as_str);
+    Ok(Vocabulary::build(captions, config.word_threshold))
+}
+
+fn scene_config(config: &DataConfig) -> SceneConfig {
+    SceneConfig { bias: config.bias, ..SceneConfig::default() }
+}
+
+/// Draws batches on a thread of its own, in the order of the scenes' numbers.
+pub struct Loader {
+    batches: Receiver<Result<Batch, TrainingError>>,
+}
+
+impl Loader {
+    pub fn start(config: TrainingConfig, vocabulary: Vocabulary) -> Self {
+        let (sender, batches) = sync_channel(AHEAD);
+        std::thread::spawn(move || {
+            let per_batch = config.training.batch as u64;
+            for epoch in 0..config.training.epochs {
+                for batch in 0..config.data.per_epoch / per_batch {
+                    let first = epoch * config.data.per_epoch + batch * per_batch;
+                    let drawn = draw(&config, &vocabulary, first);
+                    if sender.send(drawn).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Loader { batches }
+    }
+
+    /// # Errors
+    ///
+    /// When a scene could not be drawn.
+    pub fn next(&self) -> Result<Batch, TrainingError> {
+        let ended = || TrainingError::Scenes("the thread that draws them has ended".to_owned());
+        self.batches.recv().map_err(|_| ended())?
+    }
+}
+
+fn draw(config: &TrainingConfig, vocabulary: &Vocabulary, first: u64) -> Result<Batch, TrainingError> {
+    let data = &config.data;
+    let scenes = scene_config(data);
+    let drawn = (first..first + config.training.batch as u64)
+        .into_par_iter()
+        .map(|index| {
+            let scene = Scene::draw(data.seed, index, &scenes);
+            let captions: Vec<_> = scene.captions.iter().map(|caption| vocabulary.encode(caption)).collect();
+            Ok((pixels(scene, &config.encoder.preprocess)?, captions))
+        })
+        .collect::<Result<Vec<_>, TrainingError>>()?;
+    let mut batch = Batch {
+        pictures: drawn.len(),
+        side: config.encoder.preprocess.crop as usize,
+        pixels: Vec::new(),
+        captions: Vec::new(),
+        present: Vec::new(),
+    };
+    for (picture, (pixels, captions)) in drawn.into_iter().enumerate() {
+        batch.pixels.extend(pixels);
+        let present: BTreeSet<TokenId> = captions.iter().flatten().copied().collect();
+        batch.present.push(present.into_iter().collect());
+        // Each scene is seen once, so which captions are taken may as well follow its number.
+        let start = (first as usize + picture) % captions.len();
+        let chosen = captions.iter().cycle().skip(start).take(data.captions_per_scene);
+        batch.captions.extend(chosen.map(|caption| (picture, caption.clone())));
+    }
+    Ok(batch)
+}
+
+fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingError> {
+    let picture = Picture { width: scene.width, height: scene.height, rgb: scene.pixels };
+    preprocess.apply(&picture).map_err(|error| TrainingError::Scenes(error.to_string()))
+}
+
+/// Scenes that a model is judged by, drawn once.
+pub struct ValidationSet {
+    pixels: Vec<Vec<u8>>,
+    truths: Vec<Truth>,
+}
+
+/// How many captions say of their scene what is true, as shares.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Validation {
+    pub scenes: usize,
+    /// Setting, main object and its colour are all right.
+    pub main: f64,
+    pub setting: f64,
+    pub kind: f64,
+    pub colour: f64,
+    pub count: f64,
+    /// Of the captions that say where the main object is, seen from another.
+    pub relation: f64,
+    /// The first few captions.
+    #[serde(skip)]
+    pub examples: Vec<String>,
+}
+
+impl Validation {
+    pub fn is_better_than(&self, other: &Validation) -> bool {
+        let rank = |validation: &Validation| validation.main + 0.1 * (validation.count + validation.relation);
+        rank(self) > rank(other)
+    }
+
+    /// The shares, rounded to four digits.
+    pub fn to_toml(&self) -> toml::Table {
+        let mut table = toml::Table::new();
+        table.insert("scenes".to_owned(), (self.scenes as i64).into());
+        let shares = [
+            ("main", self.main),
+            ("setting", self.setting),
+            ("kind", self.kind),
+            ("colour", self.colour),
+            ("count", self.count),
+            ("relation", self.relation),
+        ];
+        for (name, share) in shares {
+            table.insert(name.to_owned(), ((share * 1e4).round() / 1e4).into());
+        }
+        table
+    }
+}
+
+impl ValidationSet {
+    /// # Errors
+    ///
+    /// When a scene cannot be drawn.
+    pub fn draw(config: &TrainingConfig) -> Result<Self, TrainingError> {
+        // Unbiased: what a model learnt from ties is judged where they are broken.
+        let scenes = SceneConfig::default();
+        let drawn = (0..config.data.validation_count)
+            .into_par_iter()
+            .map(|index| {
+                let scene = Scene::draw(config.data.validation_seed, index, &scenes);
+                let truth = scene.truth.clone();
+                Ok((pixels(scene, &config.encoder.preprocess)?, truth))
+            })
+            .collect::<Result<Vec<_>, TrainingError>>()?;
+        let (pixels, truths) = drawn.into_iter().unzip();
+        Ok(ValidationSet { pixels, truths })
+    }
+
+    /// Captions all scenes and compares with what they show.
+    ///
+    /// # Errors
+    ///
+    /// When the model cannot be computed.
+    pub fn judge(
+        &self,
+        encoder: &dyn Encoder,
+        captioner: &dyn Captioner,
+        decoding: &Decoding,
+    ) -> Result<Validation, TrainingError> {
+        let mut captions = Vec::with_capacity(self.truths.len());
+        for pixels in self.pixels.chunks(JUDGED_TOGETHER) {
+            let features = encoder.encode(&pixels.concat())?;
+            for beams in captioner.caption(&features, decoding)? {
+                let best = beams.into_iter().next();
+                captions.push(best.map(|beam| beam.caption).unwrap_or_default());
+            }
+        }
+        let verdicts: Vec<_> = captions
+            .iter()
+            .zip(&self.truths)
+            .map(|(caption, truth)| Checker::check(caption, truth))
+            .collect();
+        let share = |right: &dyn Fn(&crate::scenes::Check) -> bool| {
+            verdicts.iter().filter(|check| right(check)).count() as f64 / verdicts.len() as f64
+        };
+        let said = verdicts.iter().filter(|check| check.relation != Verdict::NotSaid).count();
+        let relations = verdicts.iter().filter(|check| check.relation == Verdict::Right).count();
+        Ok(Validation {
+            scenes: captions.len(),
+            main: share(&|check| check.is_main_right()),
+            setting: share(&|check| check.setting == Verdict::Right),
+            kind: share(&|check| check.kind == Verdict::Right),
+            colour: share(&|check| check.colour == Verdict::Right),
+            count: share(&|check| check.count == Verdict::Right),
+            relation: relations as f64 / said.max(1) as f64,
+            examples: captions.into_iter().take(4).collect(),
+        })
+    }
+}
