@@ -291,3 +291,68 @@ fn article(next: &str) -> &'static str {
 fn squeeze(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Frame, describe};
+
+    fn all_captions(scenes: u64) -> impl Iterator<Item = String> {
+        let frame = Frame::new(224, 224).unwrap();
+        (0..scenes).flat_map(move |index| describe(31, index, &frame, 0.0).1)
+    }
+
+    #[test]
+    fn captions_are_plain_and_of_moderate_length() {
+        for caption in all_captions(3000) {
+            let plain = caption.chars().all(|c| c.is_ascii_lowercase() || c == ' ');
+            assert!(plain && !caption.contains("  "), "{caption}");
+            assert!((6..=16).contains(&caption.split(' ').count()), "{caption}");
+        }
+    }
+
+    #[test]
+    fn captions_of_a_scene_differ() {
+        let frame = Frame::new(224, 224).unwrap();
+        for index in 0..1000 {
+            let captions = describe(32, index, &frame, 0.0).1;
+            assert_eq!(
+                captions.iter().collect::<BTreeSet<_>>().len(),
+                5,
+                "{captions:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_vocabulary_is_small() {
+        let captions: Vec<String> = all_captions(4000).collect();
+        let words: BTreeSet<&str> = captions
+            .iter()
+            .flat_map(|caption| caption.split(' '))
+            .collect();
+        assert!(
+            (90..150).contains(&words.len()),
+            "{} words: {words:?}",
+            words.len()
+        );
+    }
+
+    #[test]
+    fn articles_and_numbers_agree() {
+        for caption in all_captions(4000) {
+            let words: Vec<&str> = caption.split(' ').collect();
+            for pair in words.windows(2) {
+                let vowel = pair[1].starts_with(['a', 'e', 'i', 'o', 'u']);
+                if ["a", "an"].contains(&pair[0]) {
+                    assert_eq!(pair[0] == "an", vowel, "{caption}");
+                }
+                assert_ne!(pair[0], pair[1], "{caption}");
+            }
+            let plural = words.iter().any(|w| ["two", "three", "both"].contains(w));
+            let verb = if plural { "is" } else { "are" };
+            assert!(!words.contains(&verb), "{caption}");
+        }
+    }
+}

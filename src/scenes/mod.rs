@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 mod backdrop;
 mod brush;
 mod canvas;
+mod checker;
+mod data_set;
 mod dice;
 mod grammar;
 mod kinds;
@@ -19,6 +21,8 @@ mod plan;
 mod shape;
 mod truth;
 
+pub use checker::{Checker, Verdict, Verdicts};
+pub use data_set::{Config, Error, read_truth, write_data_set};
 pub use truth::{Colour, Kind, ObjectTruth, Relation, Setting, Size, Style, Truth};
 
 use canvas::Canvas;
@@ -107,5 +111,75 @@ impl Frame {
 
     pub fn height(&self) -> u32 {
         self.height
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scene_depends_on_seed_and_number_alone() {
+        let frame = Frame::new(96, 80).unwrap();
+        let scene = Scene::draw(4, 17, &frame, 0.0);
+        assert_eq!(scene.pixels.len(), 3 * 96 * 80);
+        let elsewhere = std::thread::spawn(move || Scene::draw(4, 17, &frame, 0.0));
+        assert_eq!(scene, elsewhere.join().unwrap());
+        assert_eq!(
+            (scene.truth.clone(), scene.captions.clone()),
+            describe(4, 17, &frame, 0.0)
+        );
+        assert_ne!(scene, Scene::draw(4, 18, &frame, 0.0));
+        assert_ne!(scene, Scene::draw(5, 17, &frame, 0.0));
+    }
+
+    #[test]
+    fn frames_out_of_range_are_refused() {
+        assert!(Frame::new(0, 224).is_none());
+        assert!(Frame::new(224, 5000).is_none());
+        assert!(Frame::new(32, 4096).is_some());
+    }
+
+    /// The middle of each object's body has the colour that the truth names: counted over many
+    /// scenes, because a window or a wheel may lie in the middle of one of them.
+    #[test]
+    fn objects_are_painted_in_their_colours() {
+        let frame = Frame::new(224, 224).unwrap();
+        let (mut hits, mut all) = (0, 0);
+        for index in 0..60 {
+            let scene = Scene::draw(6, index, &frame, 0.0);
+            let main = &scene.truth.objects[0];
+            let [x, y, w, h] = main.boxes[0];
+            let mut votes = std::collections::BTreeMap::new();
+            for row in y..y + h {
+                for column in x..x + w {
+                    let at = 3 * (row * 224 + column) as usize;
+                    let [r, g, b] = [0, 1, 2].map(|i| i32::from(scene.pixels[at + i]));
+                    *votes.entry(nearest(r, g, b)).or_insert(0) += 1;
+                }
+            }
+            let share = votes.get(&main.colour).copied().unwrap_or(0) as f32 / (w * h) as f32;
+            hits += usize::from(share > 0.12);
+            all += 1;
+        }
+        assert!(hits * 10 >= all * 9, "{hits} of {all}");
+    }
+
+    fn nearest(r: i32, g: i32, b: i32) -> Colour {
+        let typical = |colour: &Colour| match colour {
+            Colour::Red => (218, 30, 34),
+            Colour::Orange => (248, 124, 22),
+            Colour::Yellow => (250, 216, 42),
+            Colour::Green => (38, 152, 62),
+            Colour::Blue => (40, 94, 214),
+            Colour::Purple => (124, 48, 168),
+            Colour::Black => (32, 31, 36),
+            Colour::White => (248, 248, 248),
+        };
+        let distance = |colour: &&Colour| {
+            let (cr, cg, cb) = typical(colour);
+            (r - cr).pow(2) + (g - cg).pow(2) + (b - cb).pow(2)
+        };
+        *Colour::ALL.iter().min_by_key(distance).unwrap()
     }
 }
