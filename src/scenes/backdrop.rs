@@ -1,7 +1,7 @@
 //! Turns a setting into a background: sky and ground in its colours, its texture, and now and
 //! then a small thing that captions do not mention.
 
-use super::canvas::{Canvas, Fill};
+use super::canvas::{Canvas, Fade, Fill};
 use super::dice::{Dice, sine};
 use super::palette::Rgb;
 use super::shape::{Point, arc, circle, curve, ellipse, rectangle};
@@ -81,17 +81,17 @@ fn meadow(canvas: &mut Canvas, dice: &mut Dice) {
         clouds(canvas, horizon, rgb(255, 255, 255), dice);
     }
     let grass = rgb(158, 206, 98).jitter(dice, 0.04);
-    let far = hills(w, h, horizon, unit * 0.05, dice);
-    canvas.fill_plain(&far, grass.mix(rgb(120, 180, 130), 0.35));
-    let near = hills(w, h, horizon + unit * 0.07, unit * 0.03, dice);
-    canvas.fill(
-        &[&near],
-        Fill::Gradient(
-            (0.0, horizon),
-            grass,
-            (0.0, h),
-            grass.mix(rgb(84, 146, 50), 0.55),
-        ),
+    let far = hills(w, horizon, unit * 0.05, dice);
+    canvas.ground(&far, Fade::plain(grass.mix(rgb(120, 180, 130), 0.35)));
+    let near = hills(w, horizon + unit * 0.07, unit * 0.03, dice);
+    canvas.ground(
+        &near,
+        Fade {
+            top: horizon,
+            from: grass,
+            bottom: h,
+            to: grass.mix(rgb(84, 146, 50), 0.55),
+        },
     );
     for (colour, blades) in [(rgb(92, 152, 56), 60), (rgb(196, 226, 130), 30)] {
         let blades: Vec<Vec<Point>> = (0..blades)
@@ -173,26 +173,26 @@ fn snow(canvas: &mut Canvas, dice: &mut Dice) {
     let horizon = h * dice.between(0.32, 0.48);
     let sky = rgb(172, 188, 208).jitter(dice, 0.03);
     canvas.band(0.0, h, sky, rgb(222, 230, 240));
-    let far = hills(w, h, horizon, unit * 0.06, dice);
-    canvas.fill(
-        &[&far],
-        Fill::Gradient(
-            (0.0, horizon),
-            rgb(236, 242, 250),
-            (0.0, h),
-            rgb(206, 218, 236),
-        ),
+    let far = hills(w, horizon, unit * 0.06, dice);
+    canvas.ground(
+        &far,
+        Fade {
+            top: horizon,
+            from: rgb(236, 242, 250),
+            bottom: h,
+            to: rgb(206, 218, 236),
+        },
     );
-    let near = hills(w, h, horizon + unit * 0.16, unit * 0.05, dice);
+    let near = hills(w, horizon + unit * 0.16, unit * 0.05, dice);
     let bottom = rgb(218, 228, 242);
-    canvas.fill(
-        &[&near],
-        Fill::Gradient(
-            (0.0, horizon + unit * 0.1),
-            rgb(252, 253, 255),
-            (0.0, h),
-            bottom,
-        ),
+    canvas.ground(
+        &near,
+        Fade {
+            top: horizon + unit * 0.1,
+            from: rgb(252, 253, 255),
+            bottom: h,
+            to: bottom,
+        },
     );
     let shadows: Vec<Vec<Point>> = (0..6)
         .map(|_| {
@@ -253,10 +253,13 @@ fn night(canvas: &mut Canvas, dice: &mut Dice) {
         );
         canvas.fill_plain(&shadow, sky.mix(rgb(6, 8, 30), 0.3));
     }
-    canvas.fill_plain(&hills(w, h, horizon, unit * 0.06, dice), rgb(26, 30, 60));
-    canvas.fill_plain(
-        &hills(w, h, horizon + unit * 0.1, unit * 0.04, dice),
-        rgb(16, 20, 42),
+    canvas.ground(
+        &hills(w, horizon, unit * 0.06, dice),
+        Fade::plain(rgb(26, 30, 60)),
+    );
+    canvas.ground(
+        &hills(w, horizon + unit * 0.1, unit * 0.04, dice),
+        Fade::plain(rgb(16, 20, 42)),
     );
 }
 
@@ -280,16 +283,16 @@ fn desert(canvas: &mut Canvas, dice: &mut Dice) {
     let steps = [(0.0, 0.30), (0.12, 0.12), (0.28, 0.0)];
     for (down, pale) in steps {
         let top = horizon + unit * down;
-        let dune = hills(w, h, top, unit * 0.07, dice);
+        let dune = hills(w, top, unit * 0.07, dice);
         let crest = sand.mix(rgb(248, 226, 180), 0.35 + pale);
-        canvas.fill(
-            &[&dune],
-            Fill::Gradient(
-                (0.0, top - unit * 0.08),
-                crest,
-                (0.0, top + unit * 0.35),
-                sand.mix(rgb(180, 136, 88), 0.28),
-            ),
+        canvas.ground(
+            &dune,
+            Fade {
+                top: top - unit * 0.08,
+                from: crest,
+                bottom: top + unit * 0.35,
+                to: sand.mix(rgb(180, 136, 88), 0.28),
+            },
         );
     }
     let ripples: Vec<Vec<Point>> = (0..12)
@@ -342,10 +345,15 @@ fn forest(canvas: &mut Canvas, dice: &mut Dice) {
         }
     }
     let moss = rgb(66, 92, 44).jitter(dice, 0.03);
-    let ground = hills(w, h, floor, unit * 0.03, dice);
-    canvas.fill(
-        &[&ground],
-        Fill::Gradient((0.0, floor), moss, (0.0, h), moss.mix(rgb(30, 44, 24), 0.6)),
+    let ground = hills(w, floor, unit * 0.03, dice);
+    canvas.ground(
+        &ground,
+        Fade {
+            top: floor,
+            from: moss,
+            bottom: h,
+            to: moss.mix(rgb(30, 44, 24), 0.6),
+        },
     );
     let leaf = rgb(30, 66, 40).jitter(dice, 0.02);
     for i in 0..9 {
@@ -498,19 +506,17 @@ fn stones(canvas: &mut Canvas, from: f32, dice: &mut Dice) {
     }
 }
 
-/// Ground from a rolling line at `top` (plus or minus `roll`) to the bottom of the picture.
-fn hills(w: f32, h: f32, top: f32, roll: f32, dice: &mut Dice) -> Vec<Point> {
+/// A rolling line at the height `top`, plus or minus `roll`.
+fn hills(w: f32, top: f32, roll: f32, dice: &mut Dice) -> Vec<Point> {
     let (waves, phase, second) = (dice.between(0.5, 1.3), dice.unit(), dice.unit());
     const STEPS: usize = 24;
-    let mut ground: Vec<Point> = (0..=STEPS)
+    (0..=STEPS)
         .map(|i| {
             let t = i as f32 / STEPS as f32;
             let rise = 0.7 * sine(t * waves + phase) + 0.3 * sine(t * waves * 2.3 + second);
             (t * w, top + roll * rise)
         })
-        .collect();
-    ground.extend([(w, h), (0.0, h)]);
-    ground
+        .collect()
 }
 
 fn measures(canvas: &Canvas) -> (f32, f32, f32) {

@@ -11,6 +11,7 @@ use super::shape::Point;
 
 /// The picture while it is being painted.
 pub(super) struct Canvas {
+    /// Opaque once a background is painted.
     pixmap: Pixmap,
     /// Only what lies inside is painted.
     clip: Option<Mask>,
@@ -22,6 +23,33 @@ pub(super) enum Fill {
     Plain(Rgb, f32),
     /// From the first point to the second.
     Gradient(Point, Rgb, Point, Rgb),
+}
+
+/// A vertical gradient; above and below it, its end colours go on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fade {
+    pub top: f32,
+    pub from: Rgb,
+    pub bottom: f32,
+    pub to: Rgb,
+}
+
+impl Fade {
+    pub fn plain(colour: Rgb) -> Self {
+        Fade {
+            top: 0.0,
+            from: colour,
+            bottom: 1.0,
+            to: colour,
+        }
+    }
+
+    /// Red, green and blue, 0 to 255, at a height in pixels.
+    fn at(&self, y: f32) -> [f32; 3] {
+        let share = ((y - self.top) / (self.bottom - self.top).max(1.0)).clamp(0.0, 1.0);
+        let Rgb(r, g, b) = self.from.mix(self.to, share);
+        [r, g, b].map(|channel| channel.clamp(0.0, 1.0) * 255.0)
+    }
 }
 
 impl Canvas {
@@ -110,12 +138,52 @@ impl Canvas {
 
     /// A band across the picture, from `top` to `bottom` in pixels, in a vertical gradient.
     pub fn band(&mut self, top: f32, bottom: f32, from: Rgb, to: Rgb) {
-        let right = self.width();
-        let corners = [(0.0, top), (right, top), (right, bottom), (0.0, bottom)];
-        self.fill(
-            &[&corners],
-            Fill::Gradient((0.0, top), from, (0.0, bottom), to),
+        let line = [(0.0, top), (self.width(), top)];
+        self.below(
+            &line,
+            bottom,
+            Fade {
+                top,
+                from,
+                bottom,
+                to,
+            },
         );
+    }
+
+    /// Everything below a line that runs from the left edge to the right one.
+    pub fn ground(&mut self, line: &[Point], fade: Fade) {
+        self.below(line, self.height(), fade);
+    }
+
+    /// Sets pixels directly: backgrounds cover the picture several times over, and blending them
+    /// would cost more than all the objects.
+    fn below(&mut self, line: &[Point], bottom: f32, fade: Fade) {
+        let (width, height) = (self.pixmap.width() as usize, self.pixmap.height() as usize);
+        let end = (bottom.round().max(0.0) as usize).min(height);
+        let tops = column_tops(line, width);
+        let deepest = tops.iter().fold(0.0f32, |deepest, &top| deepest.max(top));
+        let highest = tops
+            .iter()
+            .fold(deepest, |highest, &top| highest.min(top))
+            .max(0.0);
+        let data = self.pixmap.data_mut();
+        for y in (highest as usize..end).take_while(|&y| y < height) {
+            let [r, g, b] = fade.at(y as f32 + 0.5);
+            let row = &mut data[4 * y * width..4 * (y + 1) * width];
+            if y as f32 >= deepest {
+                let colour = [r, g, b, 255.0].map(|channel| (channel + 0.5) as u8);
+                row.chunks_exact_mut(4)
+                    .for_each(|pixel| pixel.copy_from_slice(&colour));
+                continue;
+            }
+            for (pixel, top) in row.chunks_exact_mut(4).zip(&tops) {
+                let cover = (y as f32 + 1.0 - top).clamp(0.0, 1.0);
+                for (channel, value) in pixel.iter_mut().zip([r, g, b, 255.0]) {
+                    *channel = (f32::from(*channel) * (1.0 - cover) + value * cover + 0.5) as u8;
+                }
+            }
+        }
     }
 
     /// The picture as RGB bytes, row by row, with paper grain of the given strength (0 to 1).
@@ -133,6 +201,26 @@ impl Canvas {
         }
         rgb
     }
+}
+
+/// The height of a line, which runs from left to right, in the middle of each column.
+fn column_tops(line: &[Point], width: usize) -> Vec<f32> {
+    let mut sides = line.windows(2).peekable();
+    let mut height = line.first().map_or(0.0, |point| point.1);
+    (0..width)
+        .map(|column| {
+            let x = column as f32 + 0.5;
+            while sides.next_if(|side| side[1].0 < x).is_some() {}
+            if let Some(&&[a, b]) = sides
+                .peek()
+                .and_then(|side| side.first_chunk::<2>())
+                .as_ref()
+            {
+                height = a.1 + (b.1 - a.1) * ((x - a.0) / (b.0 - a.0));
+            }
+            height
+        })
+        .collect()
 }
 
 fn path(polygons: &[&[Point]], closed: bool) -> Option<Path> {

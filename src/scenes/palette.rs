@@ -105,7 +105,7 @@ impl Shades {
             ),
             Colour::White => (Rgb::bytes(206, 209, 216), Rgb::bytes(255, 255, 255), INK),
             _ => (
-                body.mix(Rgb(0.05, 0.02, 0.12), 0.26),
+                body.mix(Rgb(0.05, 0.02, 0.12), 0.21),
                 body.mix(Rgb(1.0, 1.0, 1.0), 0.34),
                 INK,
             ),
