@@ -12,17 +12,20 @@ mod backdrop;
 mod brush;
 mod canvas;
 mod checker;
+mod claims;
 mod data_set;
 mod dice;
 mod grammar;
 mod kinds;
 mod palette;
 mod plan;
+mod props;
+pub mod samples;
 mod shape;
 mod truth;
 
-pub use checker::{Checker, Verdict, Verdicts};
-pub use data_set::{Config, Error, read_truth, write_data_set};
+pub use checker::{Checker, Tally, Verdict, Verdicts};
+pub use data_set::{Config, DESCRIPTION, Error, read_truth, write_data_set};
 pub use truth::{Colour, Kind, ObjectTruth, Relation, Setting, Size, Style, Truth};
 
 use canvas::Canvas;
