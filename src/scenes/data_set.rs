@@ -1,0 +1,388 @@
+//! Turns a number of scenes into a data set on disk in the layout of COCO's captions.
+//!
+//! ```text
+//! DIR/images/scene-00000000.jpg    PNG and JPEG, mixed
+//! DIR/scenes.json                  images (with their truth), annotations; written last
+//! ```
+//!
+//! Nothing is kept in memory but the scenes being drawn: the JSON file is written from the scenes'
+//! descriptions, which are cheap to make twice.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ImageEncoder, ImageError};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::dice::{Dice, Purpose};
+use super::{Frame, GENERATOR_VERSION, Scene, Truth, describe};
+
+/// How a data set is drawn.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How many scenes.
+    pub count: u64,
+    pub seed: u64,
+    /// The number of the first scene: data sets of one seed that share no number share no scene.
+    pub first_index: u64,
+    /// Probability, 0 to 1, that the main object's kind decides the setting.
+    pub bias: f64,
+    /// The size of most pictures.
+    pub frame: Frame,
+    /// Share of the pictures, 0 to 1, that are larger, smaller, wide or tall instead.
+    pub other_sizes: f64,
+}
+
+/// Why a data set could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot encode {path}")]
+    Encode { path: PathBuf, source: ImageError },
+    #[error("cannot read {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is not a description of drawn scenes")]
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+}
+
+/// The file that describes the pictures of a data set.
+pub const DESCRIPTION: &str = "scenes.json";
+
+/// Draws the data set into `dir`, which is made if it is missing. Calls `progress` on the calling
+/// thread with the number of pictures finished so far, after each.
+pub fn write_data_set(dir: &Path, config: &Config, progress: &dyn Fn(usize)) -> Result<(), Error> {
+    let images = dir.join("images");
+    fs::create_dir_all(&images).map_err(|source| Error::Write {
+        path: images.clone(),
+        source,
+    })?;
+    let (finished, reports) = mpsc::channel::<()>();
+    let drawn = std::thread::scope(|scope| {
+        let drawing = scope.spawn(|| {
+            let finished = finished;
+            let indices = config.indices();
+            indices
+                .into_par_iter()
+                .try_for_each_with(finished, |finished, index| {
+                    config.write_picture(&images, index)?;
+                    // Nobody listens any more only if the caller is gone, and then nobody minds.
+                    let _ = finished.send(());
+                    Ok(())
+                })
+        });
+        for (done, ()) in reports.iter().enumerate() {
+            progress(done + 1);
+        }
+        drawing.join()
+    });
+    match drawn {
+        Ok(result) => result?,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+    let path = dir.join(DESCRIPTION);
+    replace(&path, |file| config.write_description(file))
+}
+
+/// What each picture of a data set shows, by its `file_name`.
+pub fn read_truth(path: &Path) -> Result<BTreeMap<String, Truth>, Error> {
+    #[derive(Deserialize)]
+    struct Description {
+        images: Vec<Image>,
+    }
+    #[derive(Deserialize)]
+    struct Image {
+        file_name: String,
+        truth: Truth,
+    }
+    let file = File::open(path).map_err(|source| Error::Read {
+        path: path.into(),
+        source,
+    })?;
+    let description: Description =
+        serde_json::from_reader(BufReader::new(file)).map_err(|source| Error::Parse {
+            path: path.into(),
+            source,
+        })?;
+    Ok(description
+        .images
+        .into_iter()
+        .map(|image| (image.file_name, image.truth))
+        .collect())
+}
+
+/// A picture, as COCO's `images` lists it, with its truth.
+#[derive(Serialize)]
+pub(super) struct ImageEntry<'a> {
+    pub id: u64,
+    pub file_name: &'a str,
+    pub width: u32,
+    pub height: u32,
+    pub truth: &'a Truth,
+}
+
+/// A caption, as COCO's `annotations` lists it.
+#[derive(Serialize)]
+pub(super) struct CaptionEntry<'a> {
+    pub id: u64,
+    pub image_id: u64,
+    pub caption: &'a str,
+}
+
+/// Where a data set comes from.
+#[derive(Serialize)]
+pub(super) struct Info {
+    pub description: &'static str,
+    pub generator: &'static str,
+    pub generator_version: u32,
+    pub seed: u64,
+    pub first_index: u64,
+    pub count: u64,
+    pub bias: f64,
+}
+
+impl Info {
+    pub fn new(seed: u64, first_index: u64, count: u64, bias: f64) -> Self {
+        Info {
+            description: "drawn scenes with their truth and five captions each",
+            generator: concat!("showtell ", env!("CARGO_PKG_VERSION")),
+            generator_version: GENERATOR_VERSION,
+            seed,
+            first_index,
+            count,
+            bias,
+        }
+    }
+}
+
+/// How a picture is stored.
+#[derive(Clone, Copy)]
+enum Encoding {
+    Png,
+    /// Quality, 1 to 100.
+    Jpeg(u8),
+}
+
+impl Config {
+    fn indices(&self) -> Range<u64> {
+        self.first_index..self.first_index.saturating_add(self.count)
+    }
+
+    /// The size and the encoding of scene `index`.
+    fn file(&self, index: u64) -> (Frame, Encoding) {
+        let mut dice = Dice::new(self.seed, index, Purpose::File);
+        let other = dice.chance(self.other_sizes);
+        let side = |side: u32, percent: u32| (side * percent / 100).clamp(32, 4096);
+        let (w, h) = dice.pick(&[(133, 100), (100, 133), (150, 150), (75, 75), (178, 100)]);
+        let (width, height) = (side(self.frame.width(), w), side(self.frame.height(), h));
+        let frame = match Frame::new(width, height) {
+            Some(frame) if other => frame,
+            _ => self.frame,
+        };
+        let quality = 70 + dice.below(26) as u8;
+        (
+            frame,
+            if dice.chance(0.7) {
+                Encoding::Jpeg(quality)
+            } else {
+                Encoding::Png
+            },
+        )
+    }
+
+    fn file_name(&self, index: u64) -> String {
+        let suffix = match self.file(index).1 {
+            Encoding::Png => "png",
+            Encoding::Jpeg(_) => "jpg",
+        };
+        format!("scene-{index:08}.{suffix}")
+    }
+
+    fn write_picture(&self, images: &Path, index: u64) -> Result<(), Error> {
+        let (frame, encoding) = self.file(index);
+        let scene = Scene::draw(self.seed, index, &frame, self.bias);
+        let path = images.join(self.file_name(index));
+        let mut bytes = Vec::new();
+        let (pixels, rgb) = (&scene.pixels, ExtendedColorType::Rgb8);
+        match encoding {
+            Encoding::Png => {
+                PngEncoder::new(&mut bytes).write_image(pixels, scene.width, scene.height, rgb)
+            }
+            Encoding::Jpeg(quality) => JpegEncoder::new_with_quality(&mut bytes, quality)
+                .write_image(pixels, scene.width, scene.height, rgb),
+        }
+        .map_err(|source| Error::Encode {
+            path: path.clone(),
+            source,
+        })?;
+        replace(&path, |file| file.write_all(&bytes))
+    }
+
+    fn write_description(&self, file: &mut dyn Write) -> io::Result<()> {
+        let info = Info::new(self.seed, self.first_index, self.count, self.bias);
+        writeln!(file, "{{\"info\": {},", serde_json::to_string(&info)?)?;
+        writeln!(file, "\"images\": [")?;
+        let indices = self.indices();
+        for index in indices.clone() {
+            let frame = self.file(index).0;
+            let (truth, _) = describe(self.seed, index, &frame, self.bias);
+            let entry = ImageEntry {
+                id: index,
+                file_name: &self.file_name(index),
+                width: frame.width(),
+                height: frame.height(),
+                truth: &truth,
+            };
+            write_entry(file, &entry, index + 1 == indices.end)?;
+        }
+        writeln!(file, "],\n\"annotations\": [")?;
+        for index in indices.clone() {
+            let (_, captions) = describe(self.seed, index, &self.file(index).0, self.bias);
+            for (number, caption) in (0..).zip(&captions) {
+                let entry = CaptionEntry {
+                    id: (index - self.first_index) * 5 + number,
+                    image_id: index,
+                    caption,
+                };
+                write_entry(file, &entry, index + 1 == indices.end && number == 4)?;
+            }
+        }
+        writeln!(file, "]}}")
+    }
+}
+
+/// One line of a JSON array.
+fn write_entry(file: &mut dyn Write, entry: &impl Serialize, last: bool) -> io::Result<()> {
+    writeln!(
+        file,
+        "{}{}",
+        serde_json::to_string(entry)?,
+        if last { "" } else { "," }
+    )
+}
+
+/// Writes a file under a temporary name and renames it, so that the final name never stands for
+/// half a file. Nothing is synced: what a power cut takes is drawn again.
+pub(super) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Error> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".partial");
+    let partial = PathBuf::from(name);
+    let attempt = || -> io::Result<()> {
+        let mut file = BufWriter::new(File::create(&partial)?);
+        write(&mut file)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        fs::rename(&partial, path)
+    };
+    attempt().map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        Error::Write {
+            path: path.into(),
+            source,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn config(count: u64) -> Config {
+        Config {
+            count,
+            seed: 9,
+            first_index: 100,
+            bias: 0.0,
+            frame: Frame::new(64, 64).unwrap(),
+            other_sizes: 0.3,
+        }
+    }
+
+    #[test]
+    fn a_data_set_is_whole_and_its_pictures_are_as_described() {
+        let dir = tempfile::tempdir().unwrap();
+        let reports = RefCell::new(Vec::new());
+        write_data_set(dir.path(), &config(40), &|done| {
+            reports.borrow_mut().push(done)
+        })
+        .unwrap();
+        assert_eq!(*reports.borrow(), (1..=40).collect::<Vec<_>>());
+
+        let text = fs::read_to_string(dir.path().join(DESCRIPTION)).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(json["info"]["count"], 40);
+        assert_eq!(json["annotations"].as_array().unwrap().len(), 200);
+        assert_eq!(json["annotations"][7]["image_id"], 101);
+        let mut sizes = std::collections::BTreeSet::new();
+        for entry in json["images"].as_array().unwrap() {
+            let name = entry["file_name"].as_str().unwrap();
+            let picture = image::open(dir.path().join("images").join(name)).unwrap();
+            assert_eq!(entry["width"], picture.width(), "{name}");
+            assert_eq!(entry["height"], picture.height(), "{name}");
+            sizes.insert((picture.width(), picture.height()));
+        }
+        assert!(sizes.len() > 2, "{sizes:?}");
+        assert_eq!(fs::read_dir(dir.path().join("images")).unwrap().count(), 40);
+
+        let truth = read_truth(&dir.path().join(DESCRIPTION)).unwrap();
+        assert_eq!(truth.len(), 40);
+        let (name, frame) = (config(40).file_name(123), config(40).file(123).0);
+        assert_eq!(truth[&name], describe(9, 123, &frame, 0.0).0);
+    }
+
+    #[test]
+    fn data_sets_of_one_seed_continue_each_other() {
+        let [whole, part] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        write_data_set(whole.path(), &config(6), &|_| {}).unwrap();
+        let later = Config {
+            first_index: 104,
+            count: 2,
+            ..config(0)
+        };
+        write_data_set(part.path(), &later, &|_| {}).unwrap();
+        for entry in fs::read_dir(part.path().join("images")).unwrap() {
+            let name = entry.unwrap().file_name();
+            let read = |dir: &Path| fs::read(dir.join("images").join(&name)).unwrap();
+            assert_eq!(read(whole.path()), read(part.path()));
+        }
+    }
+
+    #[test]
+    fn an_empty_data_set_is_valid_json() {
+        let dir = tempfile::tempdir().unwrap();
+        write_data_set(dir.path(), &config(0), &|_| {}).unwrap();
+        assert!(
+            read_truth(&dir.path().join(DESCRIPTION))
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("images"), "in the way").unwrap();
+        let error = write_data_set(dir.path(), &config(1), &|_| {}).unwrap_err();
+        assert!(error.to_string().contains("images"), "{error}");
+        let missing = read_truth(&dir.path().join("none.json")).unwrap_err();
+        assert!(missing.to_string().contains("none.json"), "{missing}");
+        let broken = dir.path().join("broken.json");
+        fs::write(&broken, "{").unwrap();
+        assert!(matches!(read_truth(&broken), Err(Error::Parse { .. })));
+    }
+}
