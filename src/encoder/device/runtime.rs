@@ -337,7 +337,7 @@ mod tests {
 
         let some = |folder: &Path| Some(folder.to_path_buf());
         assert_eq!(folders(some(&wheel), some(&links)), [wheel.clone(), links]);
-        assert_eq!(folders(some(&wheel), some(&other)), [wheel.clone()]);
+        assert_eq!(folders(some(&wheel), some(&other)), vec![wheel.clone()]);
         assert_eq!(folders(some(&wheel), some(&wheel)), [wheel]);
         assert_eq!(folders(None, some(&other)), [other]);
         assert_eq!(folders(None, None), Vec::<PathBuf>::new());
