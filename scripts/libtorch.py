@@ -45,6 +45,15 @@ LIBRARIES = {
     "nvidia/cu13/lib/libcupti.so.13",
 }
 
+# What the torch wheel adds for a GPU; the NVIDIA wheels of libtorch-cuda.txt hold the rest.
+CUDA_LIBRARIES = {
+    "libtorch_cuda.so",
+    "libtorch_cuda_linalg.so",
+    "libtorch_nvshmem.so",
+    "libc10_cuda.so",
+    "libcaffe2_nvrtc.so",
+}
+
 
 def stop(message):
     sys.exit(f"libtorch: {message}")
@@ -124,10 +133,26 @@ def install_cuda(target):
         "--platform", "manylinux_2_25_x86_64", "--platform", "manylinux2014_x86_64",
         "--platform", "manylinux_2_17_x86_64", "--platform", "manylinux_2_18_x86_64",
         "--target", str(scratch), "-r", str(HERE / "libtorch-cuda.txt"))
-    # showtell takes libtorch_cpu.so from lib/; a second copy would be a second libtorch.
-    for duplicate in ("libtorch_cpu.so", "libtorch_python.so", "libgomp.so.1"):
-        (scratch / "torch" / "lib" / duplicate).unlink(missing_ok=True)
+    # Of torch's wheel only the CUDA libraries are wanted: showtell takes libtorch_cpu.so and libc10.so
+    # from lib/, and a second copy would be a second libtorch.
+    keep_only(scratch / "torch" / "lib", CUDA_LIBRARIES)
+    keep_only(scratch / "torch", {"lib"})
+    # The dist-info folders hold the licences.
+    keep_only(scratch, {"nvidia", "torch", *(folder.name for folder in scratch.glob("*.dist-info"))})
+    missing = CUDA_LIBRARIES - {library.name for library in (scratch / "torch" / "lib").iterdir()}
+    if missing:
+        stop("the torch wheel does not hold " + ", ".join(sorted(missing)))
     scratch.rename(target / "cuda")
+
+
+def keep_only(folder, names):
+    for entry in folder.iterdir():
+        if entry.name in names:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def has_nvidia_gpu():

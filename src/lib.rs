@@ -19,6 +19,8 @@ pub mod table;
 
 /// Measures captions against references.
 pub mod evaluation;
+/// Fetches published weights by name and finds models on disk.
+pub mod hub;
 /// Draws the data set that the demonstration model learns from.
 pub mod scenes;
 /// Learns encoders and captioners from captioned images.

@@ -1,0 +1,334 @@
+//! Turns what the user asked for (`--device`, `--precision`) into a device and a type that libtorch
+//! can really run on here, or into an error that says what is missing.
+//!
+//! It stands apart from the networks because it must run before them: [`load_cuda`] has to see the
+//! process before its first tensor does.
+
+mod cpu;
+mod driver;
+mod runtime;
+
+use std::fmt;
+use std::str::FromStr;
+
+use tch::{Device, Kind};
+
+pub use cpu::Cpu;
+pub use driver::{CudaVersion, Gpu};
+pub use runtime::{Cuda, Runtime, load_cuda};
+
+/// Which device to compute on, as the user says it: `auto`, `cpu` or `cuda:N`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The first GPU that libtorch can use, the CPU where there is none.
+    #[default]
+    Auto,
+    Cpu,
+    /// The GPU of this number, counted from 0 in CUDA's order.
+    Cuda(usize),
+}
+
+/// Which floating-point type to compute in, as the user says it: `auto`, `fp32`, `bf16` or `fp16`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// fp32 on a CPU; on a GPU the fastest type that it has units for.
+    #[default]
+    Auto,
+    Fp32,
+    Bf16,
+    Fp16,
+}
+
+/// Why a device or a precision cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    #[error("unknown device `{0}`: expected auto, cpu, or cuda:N such as cuda:0")]
+    UnknownDevice(String),
+    #[error("unknown precision `{0}`: expected auto, fp32, bf16 or fp16")]
+    UnknownPrecision(String),
+    #[error("cuda:{asked} was asked for, but {reason}")]
+    NoCuda { asked: usize, reason: String },
+    #[error("cuda:{asked} was asked for, but {}", there_are(*.devices))]
+    NoSuchGpu { asked: usize, devices: usize },
+    #[error("{precision} cannot be computed on {device}: {reason}")]
+    UnsupportedPrecision {
+        precision: Precision,
+        device: String,
+        reason: String,
+    },
+}
+
+impl DeviceChoice {
+    /// The device to use in this process.
+    ///
+    /// # Errors
+    /// A GPU that was asked for by number is never replaced by another device: the error says what
+    /// keeps it from being used. `auto` never fails; if a GPU is there and cannot be used, it says so
+    /// in the log, because the CPU is some hundred times slower.
+    pub fn resolve(self, runtime: &Runtime) -> Result<Device, DeviceError> {
+        let asked = match self {
+            DeviceChoice::Cpu => return Ok(Device::Cpu),
+            DeviceChoice::Auto => {
+                return Ok(match &runtime.cuda {
+                    Cuda::Loaded { .. } => Device::Cuda(0),
+                    Cuda::NoDriver { .. } => Device::Cpu,
+                    Cuda::NotPresent { .. } | Cuda::Failed { .. } => {
+                        tracing::warn!(
+                            "using the CPU: {}",
+                            runtime.why_no_cuda().unwrap_or_default()
+                        );
+                        Device::Cpu
+                    }
+                });
+            }
+            DeviceChoice::Cuda(asked) => asked,
+        };
+        match &runtime.cuda {
+            Cuda::Loaded { devices, .. } if asked < devices.len() => Ok(Device::Cuda(asked)),
+            Cuda::Loaded { devices, .. } => Err(DeviceError::NoSuchGpu {
+                asked,
+                devices: devices.len(),
+            }),
+            _ => Err(DeviceError::NoCuda {
+                asked,
+                reason: runtime.why_no_cuda().unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+impl Precision {
+    /// The type to compute in on `device`.
+    ///
+    /// `auto` on a CPU is fp32, whatever [`Cpu::computes_bf16`] says: fp32 scores agree between
+    /// machines within 1e-4, bf16 scores do not, and a table should not change with the machine that
+    /// wrote it. This is the place where a measured gain would change that. `auto` on a GPU is bf16
+    /// from compute capability 8.0 (Ampere), fp16 from 7.0 (Volta, the first tensor cores), fp32 below.
+    ///
+    /// # Errors
+    /// A type that was asked for by name and that the device has no units for.
+    pub fn resolve(self, device: Device, runtime: &Runtime) -> Result<Kind, DeviceError> {
+        let refuse = |device: String, reason: &str| {
+            Err(DeviceError::UnsupportedPrecision {
+                precision: self,
+                device,
+                reason: reason.to_string(),
+            })
+        };
+        let Device::Cuda(index) = device else {
+            return match self {
+                Precision::Auto | Precision::Fp32 => Ok(Kind::Float),
+                Precision::Bf16 => Ok(Kind::BFloat16),
+                Precision::Fp16 => refuse(
+                    "the CPU".into(),
+                    "fp16 needs a GPU; on a CPU take fp32 or bf16",
+                ),
+            };
+        };
+        // A capability that nobody could tell stops `auto` from guessing, not the user from asking.
+        let capability = runtime.gpu(index).and_then(|gpu| gpu.capability);
+        let at_least = |wanted| capability.is_some_and(|has| has >= wanted);
+        let below = |wanted| capability.is_some_and(|has| has < wanted);
+        let name = || match capability {
+            Some((major, minor)) => format!("cuda:{index} (compute capability {major}.{minor})"),
+            None => format!("cuda:{index}"),
+        };
+        match self {
+            Precision::Fp32 => Ok(Kind::Float),
+            Precision::Auto if at_least((8, 0)) => Ok(Kind::BFloat16),
+            Precision::Auto if at_least((7, 0)) => Ok(Kind::Half),
+            Precision::Auto => Ok(Kind::Float),
+            Precision::Bf16 if below((8, 0)) => {
+                refuse(name(), "bf16 needs compute capability 8.0; take fp16")
+            }
+            Precision::Bf16 => Ok(Kind::BFloat16),
+            Precision::Fp16 if below((5, 3)) => {
+                refuse(name(), "fp16 needs compute capability 5.3; take fp32")
+            }
+            Precision::Fp16 => Ok(Kind::Half),
+        }
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let unknown = || DeviceError::UnknownDevice(text.to_string());
+        match text {
+            "auto" => Ok(DeviceChoice::Auto),
+            "cpu" => Ok(DeviceChoice::Cpu),
+            "cuda" => Ok(DeviceChoice::Cuda(0)),
+            _ => {
+                let number = text.strip_prefix("cuda:").ok_or_else(unknown)?;
+                // `parse` alone would take `+1`.
+                if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+                    return Err(unknown());
+                }
+                number
+                    .parse()
+                    .map(DeviceChoice::Cuda)
+                    .map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => out.write_str("auto"),
+            DeviceChoice::Cpu => out.write_str("cpu"),
+            DeviceChoice::Cuda(index) => write!(out, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        match text {
+            "auto" => Ok(Precision::Auto),
+            "fp32" => Ok(Precision::Fp32),
+            "bf16" => Ok(Precision::Bf16),
+            "fp16" => Ok(Precision::Fp16),
+            _ => Err(DeviceError::UnknownPrecision(text.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Precision::Auto => "auto",
+            Precision::Fp32 => "fp32",
+            Precision::Bf16 => "bf16",
+            Precision::Fp16 => "fp16",
+        })
+    }
+}
+
+fn there_are(devices: usize) -> String {
+    match devices {
+        1 => "this machine has 1 GPU: cuda:0".to_string(),
+        _ => format!(
+            "this machine has {devices} GPUs: cuda:0 to cuda:{}",
+            devices.saturating_sub(1)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(cuda: Cuda) -> Runtime {
+        Runtime {
+            libtorch_version: None,
+            libtorch_folder: None,
+            cuda,
+        }
+    }
+
+    fn gpus(capabilities: &[Option<(u32, u32)>]) -> Runtime {
+        with(Cuda::Loaded {
+            library: "libtorch_cuda.so".into(),
+            driver: None,
+            devices: capabilities
+                .iter()
+                .enumerate()
+                .map(|(index, &capability)| Gpu {
+                    index,
+                    name: None,
+                    memory: None,
+                    capability,
+                })
+                .collect(),
+        })
+    }
+
+    fn no_driver() -> Runtime {
+        with(Cuda::NoDriver {
+            reason: "there is no NVIDIA driver on this machine".into(),
+        })
+    }
+
+    #[test]
+    fn devices_are_read_and_written() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:13"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        for text in [
+            "",
+            "gpu",
+            "CPU",
+            "cuda:",
+            "cuda:x",
+            "cuda:-1",
+            "cuda:+1",
+            "cuda:99999999999999999999",
+        ] {
+            let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("cuda:0"), "{error}");
+        }
+        for text in ["auto", "fp32", "bf16", "fp16"] {
+            assert_eq!(text.parse::<Precision>().unwrap().to_string(), text);
+        }
+        assert!("float16".parse::<Precision>().is_err());
+    }
+
+    #[test]
+    fn auto_takes_the_first_gpu_or_the_cpu() {
+        let two = gpus(&[Some((9, 0)), Some((8, 6))]);
+        assert_eq!(DeviceChoice::Auto.resolve(&two), Ok(Device::Cuda(0)));
+        assert_eq!(DeviceChoice::Cpu.resolve(&two), Ok(Device::Cpu));
+        assert_eq!(DeviceChoice::Cuda(1).resolve(&two), Ok(Device::Cuda(1)));
+        assert_eq!(DeviceChoice::Auto.resolve(&no_driver()), Ok(Device::Cpu));
+        let broken = with(Cuda::Failed {
+            reason: "of dust".into(),
+        });
+        assert_eq!(DeviceChoice::Auto.resolve(&broken), Ok(Device::Cpu));
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_an_error_that_counts() {
+        let error = |choice: DeviceChoice, runtime: &Runtime| {
+            choice.resolve(runtime).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error(DeviceChoice::Cuda(3), &gpus(&[None])),
+            "cuda:3 was asked for, but this machine has 1 GPU: cuda:0"
+        );
+        assert_eq!(
+            error(DeviceChoice::Cuda(2), &gpus(&[None, None])),
+            "cuda:2 was asked for, but this machine has 2 GPUs: cuda:0 to cuda:1"
+        );
+        assert_eq!(
+            error(DeviceChoice::Cuda(0), &no_driver()),
+            "cuda:0 was asked for, but there is no NVIDIA driver on this machine"
+        );
+    }
+
+    #[test]
+    fn precision_follows_what_the_device_can_do() {
+        let runtime = gpus(&[Some((9, 0)), Some((7, 5)), Some((6, 1)), None]);
+        let on = |precision: Precision, index| precision.resolve(Device::Cuda(index), &runtime);
+        assert_eq!(on(Precision::Auto, 0), Ok(Kind::BFloat16));
+        assert_eq!(on(Precision::Auto, 1), Ok(Kind::Half));
+        assert_eq!(on(Precision::Auto, 2), Ok(Kind::Float));
+        assert_eq!(on(Precision::Auto, 3), Ok(Kind::Float));
+        assert_eq!(on(Precision::Fp32, 0), Ok(Kind::Float));
+        assert_eq!(on(Precision::Bf16, 3), Ok(Kind::BFloat16));
+        assert_eq!(
+            on(Precision::Bf16, 1).unwrap_err().to_string(),
+            "bf16 cannot be computed on cuda:1 (compute capability 7.5): \
+             bf16 needs compute capability 8.0; take fp16"
+        );
+        let on_cpu = |precision: Precision| precision.resolve(Device::Cpu, &runtime);
+        assert_eq!(on_cpu(Precision::Auto), Ok(Kind::Float));
+        assert_eq!(on_cpu(Precision::Bf16), Ok(Kind::BFloat16));
+        assert!(on_cpu(Precision::Fp16).is_err());
+    }
+}
