@@ -1,1 +1,4 @@
 //! Turns pixels into VGG-16 features.
+
+/// Turns pictures into the squares that an encoder looks at.
+pub mod preprocess;
