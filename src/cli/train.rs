@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use indicatif::HumanCount;
-use showtell::encoder::device::{self, DeviceChoice};
+use showtell::encoder::device::{DeviceChoice, load_cuda};
 use showtell::training::{Event, TrainingConfig};
 
 use super::exit::Exit;
@@ -35,7 +35,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     if let Some(epochs) = arguments.epochs {
         config.training.epochs = epochs;
     }
-    let device = device::resolve(arguments.device)?;
+    let device = arguments.device.resolve(load_cuda())?;
     let stop = super::stop_flag()?;
     let bar = terminal.progress(
         "{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}",

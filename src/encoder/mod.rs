@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use device::Precision;
 use preprocess::Preprocess;
 use vgg16::Vgg16;
 
@@ -90,7 +89,7 @@ impl EncoderConfig {
     ///
     /// When no network could have these dimensions.
     pub fn check(&self) -> Result<(), String> {
-        self.preprocess.check()?;
+        self.preprocess.validate().map_err(|error| error.to_string())?;
         if self.pooled_side() < 1 {
             return Err(format!(
                 "encoder.preprocess.crop is {}: VGG-16 halves its input five times and needs at least 32",
@@ -109,7 +108,8 @@ impl EncoderConfig {
     }
 }
 
-/// Loads the weights in `file` into the encoder that `config` describes.
+/// Loads the weights in `file` into the encoder that `config` describes, to compute in `kind` on
+/// `device`.
 ///
 /// # Errors
 ///
@@ -119,10 +119,10 @@ pub fn load(
     config: &EncoderConfig,
     file: &Path,
     device: tch::Device,
-    precision: Precision,
+    kind: tch::Kind,
 ) -> Result<Box<dyn Encoder>, EncoderError> {
     let encoder = match config.architecture {
-        Architecture::Vgg16 => Vgg16::load(config, file, device, precision)?,
+        Architecture::Vgg16 => Vgg16::load(config, file, device, kind)?,
     };
     match &config.id {
         Some(expected) if expected != encoder.id() => Err(EncoderError::OtherEncoder {

@@ -9,8 +9,7 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::device::Precision;
-use super::preprocess::Preprocess;
+use super::preprocess::{Channels, Preprocess};
 use super::weights::{self, Weights};
 use super::{Encoder, EncoderConfig, EncoderError};
 
@@ -55,9 +54,7 @@ pub struct Vgg16 {
     id: String,
     preprocess: Preprocess,
     pooled_side: i64,
-    /// `[1, 3, 1, 1]`: pixels are multiplied by `scale` and shifted by `offset`.
-    scale: Tensor,
-    offset: Tensor,
+    input: Normalisation,
     convolutions: Vec<(Tensor, Tensor, bool)>,
     fc6: (Tensor, Tensor),
     fc7: (Tensor, Tensor),
@@ -77,9 +74,9 @@ impl Vgg16 {
         config: &EncoderConfig,
         file: &Path,
         device: Device,
-        precision: Precision,
+        kind: Kind,
     ) -> Result<Self, EncoderError> {
-        Self::new(config, weights::read(file)?, file, device, precision)
+        Self::new(config, weights::read(file)?, file, device, kind)
     }
 
     /// `file` is where `weights` came from, for messages.
@@ -88,10 +85,9 @@ impl Vgg16 {
         weights: Weights,
         file: &Path,
         device: Device,
-        precision: Precision,
+        kind: Kind,
     ) -> Result<Self, EncoderError> {
         let mut weights = torchvision_names(weights)?;
-        let kind = precision.kind();
         let mut hasher = blake3::Hasher::new();
         hasher.update(config.preprocess.fingerprint().as_bytes());
         let mut take = |name: String, shape: &[i64]| -> Result<Tensor, EncoderError> {
@@ -117,18 +113,11 @@ impl Vgg16 {
         let fc7 = linear("classifier.3", config.hidden)?;
         let id = format!("vgg16-fc7-{}", weights::short(&hasher));
 
-        let (scale, offset) = config.preprocess.scale_and_offset();
-        let per_channel = |values: [f32; 3]| -> Result<Tensor, EncoderError> {
-            Ok(Tensor::f_from_slice(&values)?
-                .f_view([1, 3, 1, 1])?
-                .f_to_device(device)?)
-        };
         Ok(Vgg16 {
             id,
             preprocess: config.preprocess.clone(),
             pooled_side: side,
-            scale: per_channel(scale)?,
-            offset: per_channel(offset)?,
+            input: Normalisation::new(&config.preprocess, device)?,
             convolutions,
             fc6,
             fc7,
@@ -141,7 +130,7 @@ impl Vgg16 {
     /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns `[batch, hidden]`, f32.
     fn forward(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
         let pixels = pixels.f_to_device(self.device)?;
-        let x = normalise(&pixels, &self.scale, &self.offset, self.preprocess.is_bgr())?;
+        let x = self.input.apply(&pixels)?;
         let mut x = x.f_to_kind(self.kind)?;
         for (weight, bias, pooled) in &self.convolutions {
             x = x
@@ -196,19 +185,43 @@ impl Encoder for Vgg16 {
     }
 }
 
-/// Turns u8 RGB pixels `[batch, 3, height, width]` into the input of the first convolution, f32,
-/// with the channels innermost in memory.
-pub fn normalise(
-    pixels: &Tensor,
-    scale: &Tensor,
-    offset: &Tensor,
-    bgr: bool,
-) -> Result<Tensor, tch::TchError> {
-    let mut x = pixels.f_to_kind(Kind::Float)?.f_mul(scale)?.f_add(offset)?;
-    if bgr {
-        x = x.f_flip([1])?;
+/// Turns levels into the input of the first convolution.
+pub struct Normalisation {
+    /// `[1, 3, 1, 1]`, f32
+    factor: Tensor,
+    offset: Tensor,
+    flips: bool,
+}
+
+impl Normalisation {
+    /// # Errors
+    ///
+    /// When the device has no room.
+    pub fn new(preprocess: &Preprocess, device: Device) -> Result<Self, tch::TchError> {
+        let (factor, offset) = preprocess.factor_and_offset();
+        let per_channel = |values: [f32; 3]| {
+            Tensor::f_from_slice(&values)?.f_view([1, 3, 1, 1])?.f_to_device(device)
+        };
+        Ok(Normalisation {
+            factor: per_channel(factor)?,
+            offset: per_channel(offset)?,
+            flips: preprocess.channels == Channels::Bgr,
+        })
     }
-    channels_last(&x)
+
+    /// `pixels`: `[batch, 3, height, width]`, u8, RGB. Returns the same shape, f32, in the channel
+    /// order that the weights want, with the channels innermost in memory.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn apply(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
+        let mut x = pixels.f_to_kind(Kind::Float)?;
+        if self.flips {
+            x = x.f_flip([1])?;
+        }
+        channels_last(&x.f_mul(&self.factor)?.f_add(&self.offset)?)
+    }
 }
 
 /// The same values, laid out with the channels innermost, as oneDNN and cuDNN like them best:

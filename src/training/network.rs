@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 use super::TrainingError;
 use crate::captioner::show_tell::{self, ShowTellConfig};
 use crate::encoder::EncoderConfig;
-use crate::encoder::vgg16::{self, Convolution};
+use crate::encoder::vgg16::{Convolution, Normalisation};
 
 /// Added to a variance before its root is taken.
 const EPSILON: f64 = 1e-5;
@@ -93,10 +93,7 @@ pub struct TrainableVgg16 {
     convolutions: Vec<(Normalised, bool)>,
     linear: [Normalised; 2],
     side: i64,
-    /// `[1, 3, 1, 1]`
-    scale: Tensor,
-    offset: Tensor,
-    bgr: bool,
+    input: Normalisation,
 }
 
 impl TrainableVgg16 {
@@ -115,12 +112,6 @@ impl TrainableVgg16 {
         let linear = |name: &str, inputs| {
             Normalised::new(variables, name.to_owned(), &[config.hidden, inputs])
         };
-        let (scale, offset) = config.preprocess.scale_and_offset();
-        let per_channel = |values: [f32; 3]| {
-            Tensor::f_from_slice(&values)?
-                .f_view([1, 3, 1, 1])?
-                .f_to_device(variables.device())
-        };
         Ok(TrainableVgg16 {
             convolutions,
             linear: [
@@ -128,9 +119,7 @@ impl TrainableVgg16 {
                 linear("classifier.3", config.hidden)?,
             ],
             side,
-            scale: per_channel(scale)?,
-            offset: per_channel(offset)?,
-            bgr: config.preprocess.is_bgr(),
+            input: Normalisation::new(&config.preprocess, variables.device())?,
         })
     }
 
@@ -141,7 +130,7 @@ impl TrainableVgg16 {
     ///
     /// When the device fails.
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
-        let mut x = vgg16::normalise(pixels, &self.scale, &self.offset, self.bgr)?;
+        let mut x = self.input.apply(pixels)?;
         for (layer, pooled) in &self.convolutions {
             let none: Option<&Tensor> = None;
             x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;

@@ -13,7 +13,7 @@ use crate::captioner::vocabulary::{TokenId, Vocabulary};
 use crate::captioner::{Captioner, Decoding};
 use crate::encoder::Encoder;
 use crate::encoder::preprocess::Preprocess;
-use crate::scenes::{Checker, Scene, SceneConfig, Truth, Verdict};
+use crate::scenes::{self, Checker, Frame, Scene, Truth, Verdict, Verdicts};
 
 /// Scenes whose captions the vocabulary is taken from.
 const VOCABULARY_SCENES: u64 = 2000;
@@ -42,17 +42,19 @@ pub struct Batch {
 ///
 /// When a scene cannot be drawn.
 pub fn vocabulary(config: &DataConfig) -> Result<Vocabulary, TrainingError> {
-    let scenes = scene_config(config);
-    let captions: Vec<Vec<String>> = (0..VOCABULARY_SCENES)
+    let frame = frame()?;
+    let captions: Vec<[String; 5]> = (0..VOCABULARY_SCENES)
         .into_par_iter()
-        .map(|index| Scene::draw(config.seed, index, &scenes).captions.to_vec())
+        .map(|index| scenes::describe(config.seed, index, &frame, config.bias).1)
         .collect();
     let captions = captions.iter().flatten().map(String::as_str);
     Ok(Vocabulary::build(captions, config.word_threshold))
 }
 
-fn scene_config(config: &DataConfig) -> SceneConfig {
-    SceneConfig { bias: config.bias, ..SceneConfig::default() }
+/// The size that scenes are drawn in: twice what a narrow encoder looks at, so that what it sees
+/// was scaled down as a photograph is.
+fn frame() -> Result<Frame, TrainingError> {
+    Frame::new(224, 224).ok_or_else(|| TrainingError::Scenes("224x224 is no size".to_owned()))
 }
 
 /// Draws batches on a thread of its own, in the order of the scenes' numbers.
@@ -89,11 +91,11 @@ impl Loader {
 
 fn draw(config: &TrainingConfig, vocabulary: &Vocabulary, first: u64) -> Result<Batch, TrainingError> {
     let data = &config.data;
-    let scenes = scene_config(data);
+    let frame = frame()?;
     let drawn = (first..first + config.training.batch as u64)
         .into_par_iter()
         .map(|index| {
-            let scene = Scene::draw(data.seed, index, &scenes);
+            let scene = Scene::draw(data.seed, index, &frame, data.bias);
             let captions: Vec<_> = scene.captions.iter().map(|caption| vocabulary.encode(caption)).collect();
             Ok((pixels(scene, &config.encoder.preprocess)?, captions))
         })
@@ -176,11 +178,11 @@ impl ValidationSet {
     /// When a scene cannot be drawn.
     pub fn draw(config: &TrainingConfig) -> Result<Self, TrainingError> {
         // Unbiased: what a model learnt from ties is judged where they are broken.
-        let scenes = SceneConfig::default();
+        let frame = frame()?;
         let drawn = (0..config.data.validation_count)
             .into_par_iter()
             .map(|index| {
-                let scene = Scene::draw(config.data.validation_seed, index, &scenes);
+                let scene = Scene::draw(config.data.validation_seed, index, &frame, 0.0);
                 let truth = scene.truth.clone();
                 Ok((pixels(scene, &config.encoder.preprocess)?, truth))
             })
@@ -211,9 +213,9 @@ impl ValidationSet {
         let verdicts: Vec<_> = captions
             .iter()
             .zip(&self.truths)
-            .map(|(caption, truth)| Checker::check(caption, truth))
+            .map(|(caption, truth)| Checker::new(truth).check(caption))
             .collect();
-        let share = |right: &dyn Fn(&crate::scenes::Check) -> bool| {
+        let share = |right: &dyn Fn(&Verdicts) -> bool| {
             verdicts.iter().filter(|check| right(check)).count() as f64 / verdicts.len() as f64
         };
         let said = verdicts.iter().filter(|check| check.relation != Verdict::NotSaid).count();

@@ -18,7 +18,7 @@ use super::scenes::{Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
 use crate::captioner::model::{Architecture, Model, ModelConfig};
 use crate::captioner::vocabulary::{END, START, Vocabulary};
-use crate::encoder::{self, device::Precision};
+use crate::encoder;
 
 /// What a training tells while it runs.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ fn record(
         &config.encoder,
         &directory.join("encoder.safetensors"),
         Device::Cpu,
-        Precision::Fp32,
+        Kind::Float,
     )?;
     write_description(directory, config, origin, Some(loaded.id().to_owned()))
 }
@@ -265,7 +265,7 @@ fn judge(
 ) -> Result<Validation, TrainingError> {
     let model = Model::open(directory)?;
     let weights = directory.join("encoder.safetensors");
-    let encoder = encoder::load(&model.config.encoder, &weights, device, Precision::Fp32)?;
+    let encoder = encoder::load(&model.config.encoder, &weights, device, Kind::Float)?;
     let captioner = model.captioner(device)?;
     validation.judge(encoder.as_ref(), captioner.as_ref(), &model.config.decoding)
 }

@@ -1,0 +1,256 @@
+//! Turns a picture of any size into the square of pixels that an encoder looks at.
+//!
+//! The arithmetic is Pillow's and torchvision's, level for level where it can be: published weights
+//! were trained on what those make of a photograph. Colours are shifted, scaled and ordered later,
+//! on the device, by the constants kept here.
+//!
+//! Nothing here holds a tensor.
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+
+use crate::archive::Picture;
+
+/// How an encoder wants its pictures. Read from `model.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Preprocess {
+    pub resize: Resize,
+    /// Side in pixels of the square that is cut out of the middle.
+    pub crop: u32,
+    pub channels: Channels,
+    /// What levels of 0..=255 are multiplied with before `mean` and `std`.
+    pub scale: f32,
+    /// Subtracted from the scaled channels, in the order of `channels`.
+    pub mean: [f32; 3],
+    /// What the scaled channels less their mean are divided by, in the order of `channels`.
+    pub std: [f32; 3],
+}
+
+/// To what size a picture is brought before its middle is cut out; sizes in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Resize {
+    /// The shorter side becomes `size`, the other keeps the shape.
+    ShortSide { size: u32 },
+    /// Both sides become `size`, whatever the shape.
+    Stretch { size: u32 },
+}
+
+/// The order of the colours that the encoder's first layer wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channels {
+    Rgb,
+    Bgr,
+}
+
+/// Why pictures cannot be prepared.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum PreprocessError {
+    #[error("preprocessing: {field} is {value}, expected {expected}")]
+    Configuration {
+        field: &'static str,
+        value: String,
+        expected: String,
+    },
+    #[error("a picture of {width}x{height} pixels has {bytes} bytes, expected {expected}")]
+    Picture {
+        width: u32,
+        height: u32,
+        bytes: usize,
+        expected: u64,
+    },
+    #[error("cannot resize a picture: {0}")]
+    Resize(String),
+}
+
+impl Preprocess {
+    /// What torchvision's `VGG16_Weights.IMAGENET1K_V1` were trained with.
+    pub fn torchvision_vgg16() -> Self {
+        Self {
+            resize: Resize::ShortSide { size: 256 },
+            crop: 224,
+            channels: Channels::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+        }
+    }
+
+    /// What the original Caffe weights of Simonyan and Zisserman (arXiv 1409.1556) were trained with.
+    pub fn caffe_vgg16() -> Self {
+        Self {
+            resize: Resize::ShortSide { size: 256 },
+            crop: 224,
+            channels: Channels::Bgr,
+            scale: 1.0,
+            mean: [103.939, 116.779, 123.68],
+            std: [1.0; 3],
+        }
+    }
+
+    /// Whether the numbers make sense together.
+    pub fn validate(&self) -> Result<(), PreprocessError> {
+        /// Larger than any published encoder's input; keeps a slip of the keyboard from memory.
+        const MAX_SIDE: u32 = 8192;
+
+        let size = self.resize.size();
+        ensure((1..=MAX_SIDE).contains(&size), "resize.size", size, || {
+            format!("1 to {MAX_SIDE} pixels")
+        })?;
+        ensure((1..=size).contains(&self.crop), "crop", self.crop, || {
+            format!("1 to {size} pixels, the size after resizing")
+        })?;
+        ensure(
+            self.scale.is_finite() && self.scale > 0.0,
+            "scale",
+            self.scale,
+            || "a number above zero, such as 0.00392156862745098 (1/255) or 1".to_owned(),
+        )?;
+        for mean in self.mean {
+            ensure(mean.is_finite(), "mean", mean, || "a number".to_owned())?;
+        }
+        for std in self.std {
+            ensure(std.is_finite() && std > 0.0, "std", std, || {
+                "a number above zero".to_owned()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Factor and offset of each channel, in the order of `channels`, that turn levels of 0..=255
+    /// into what the first layer wants: `level * factor + offset`.
+    pub fn factor_and_offset(&self) -> ([f32; 3], [f32; 3]) {
+        let factor = self.std.map(|std| self.scale / std);
+        let offset = [0, 1, 2].map(|channel| -self.mean[channel] / self.std[channel]);
+        (factor, offset)
+    }
+
+    /// One line that differs where two preprocessings differ.
+    pub fn fingerprint(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// The square that the encoder sees: `[crop, crop, 3]`, u8, red first whatever `channels` says.
+    ///
+    /// Only what ends up in the square is computed, so a picture of 1x5000 pixels costs no more
+    /// than another.
+    pub fn apply(&self, picture: &Picture) -> Result<Vec<u8>, PreprocessError> {
+        self.validate()?;
+        let (width, height) = (picture.width, picture.height);
+        let expected = u64::from(width) * u64::from(height) * 3;
+        let wrong_picture = || PreprocessError::Picture {
+            width,
+            height,
+            bytes: picture.rgb.len(),
+            expected,
+        };
+        if expected == 0 || picture.rgb.len() as u64 != expected {
+            return Err(wrong_picture());
+        }
+        let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
+            .map_err(|_| wrong_picture())?;
+
+        let (resized_width, resized_height) = self.resize.of(width, height);
+        let (left, span_x) = source_span(width, resized_width, self.crop);
+        let (top, span_y) = source_span(height, resized_height, self.crop);
+        let options = ResizeOptions::new()
+            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+            .use_alpha(false)
+            .crop(left, top, span_x, span_y);
+        let mut square = Image::new(self.crop, self.crop, PixelType::U8x3);
+        Resizer::new()
+            .resize(&source, &mut square, &options)
+            .map_err(|error| PreprocessError::Resize(error.to_string()))?;
+        Ok(square.into_vec())
+    }
+}
+
+impl Resize {
+    fn size(self) -> u32 {
+        match self {
+            Resize::ShortSide { size } | Resize::Stretch { size } => size,
+        }
+    }
+
+    /// Width and height after resizing; the longer side is rounded down, as torchvision does.
+    fn of(self, width: u32, height: u32) -> (u64, u64) {
+        match self {
+            Resize::Stretch { size } => (size.into(), size.into()),
+            Resize::ShortSide { size } => {
+                let size = u64::from(size);
+                let (width, height) = (u64::from(width), u64::from(height));
+                if width <= height {
+                    (size, size * height / width)
+                } else {
+                    (size * width / height, size)
+                }
+            }
+        }
+    }
+}
+
+/// The part of a source line of `length` pixels, resized to `resized`, that the middle `crop` of the
+/// result shows: where it begins, and how long it is.
+///
+/// The filter reaches over the ends of this part, so the result is that of cutting after resizing.
+fn source_span(length: u32, resized: u64, crop: u32) -> (f64, f64) {
+    let per_pixel = f64::from(length) / resized as f64;
+    let begin = half_to_even(resized.saturating_sub(crop.into())) as f64 * per_pixel;
+    let span = f64::from(crop) * per_pixel;
+    // Rounding may carry the end past the last pixel by a hair, which would be refused.
+    (begin, span.min(f64::from(length) - begin))
+}
+
+/// Half of `number`, as Python's `round` has it, by which torchvision's `CenterCrop` cuts.
+fn half_to_even(number: u64) -> u64 {
+    let half = number / 2;
+    half + if number % 2 == 1 { half % 2 } else { 0 }
+}
+
+fn ensure<T: ToString>(
+    holds: bool,
+    field: &'static str,
+    value: T,
+    expected: impl FnOnce() -> String,
+) -> Result<(), PreprocessError> {
+    if holds {
+        return Ok(());
+    }
+    Err(PreprocessError::Configuration {
+        field,
+        value: value.to_string(),
+        expected: expected(),
+    })
+}
+
+/// [`Preprocess`] as it stands in a file, before [`Preprocess::validate`].
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    resize: Resize,
+    crop: u32,
+    channels: Channels,
+    scale: f32,
+    mean: [f32; 3],
+    std: [f32; 3],
+}
+
+impl TryFrom<Unchecked> for Preprocess {
+    type Error = PreprocessError;
+
+    fn try_from(unchecked: Unchecked) -> Result<Self, PreprocessError> {
+        let preprocess = Self {
+            resize: unchecked.resize,
+            crop: unchecked.crop,
+            channels: unchecked.channels,
+            scale: unchecked.scale,
+            mean: unchecked.mean,
+            std: unchecked.std,
+        };
+        preprocess.validate()?;
+        Ok(preprocess)
+    }
+}
