@@ -37,41 +37,53 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     }
     let device = arguments.device.resolve(load_cuda())?;
     let stop = super::stop_flag()?;
-    let bar = terminal.progress(
-        "{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}",
-    );
+    let bar = terminal.progress("{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}");
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("showtell {}", command.join(" "));
     let mut running_loss = None;
-    let outcome = showtell::training::train(&config, device, &command, &stop, |event| match event {
-        Event::Started { steps, parameters, words } => {
-            bar.set_length(steps);
-            let parameters = HumanCount(parameters as u64);
-            tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
-        }
-        Event::Step { step, loss, .. } => {
-            let smooth = running_loss.map_or(loss, |before: f64| 0.98 * before + 0.02 * loss);
-            running_loss = Some(smooth);
-            bar.set_position(step);
-            bar.set_message(format!("loss {smooth:.3}"));
-        }
-        Event::Epoch { epoch, loss, validation, saved } => {
-            tracing::info!(
+    let outcome =
+        showtell::training::train(&config, device, &command, &stop, |event| match event {
+            Event::Started {
+                steps,
+                parameters,
+                words,
+            } => {
+                bar.set_length(steps);
+                let parameters = HumanCount(parameters as u64);
+                tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
+            }
+            Event::Step { step, loss, .. } => {
+                let smooth = running_loss.map_or(loss, |before: f64| 0.98 * before + 0.02 * loss);
+                running_loss = Some(smooth);
+                bar.set_position(step);
+                bar.set_message(format!("loss {smooth:.3}"));
+            }
+            Event::Epoch {
                 epoch,
-                loss = format!("{loss:.3}"),
-                main = validation.main,
-                setting = validation.setting,
-                kind = validation.kind,
-                colour = validation.colour,
-                count = validation.count,
-                relation = format!("{:.3}", validation.relation),
+                loss,
+                validation,
                 saved,
-                "\"{}\"",
-                validation.examples.join("\", \"")
-            );
-        }
-    })?;
+            } => {
+                tracing::info!(
+                    epoch,
+                    loss = format!("{loss:.3}"),
+                    main = validation.main,
+                    setting = validation.setting,
+                    kind = validation.kind,
+                    colour = validation.colour,
+                    count = validation.count,
+                    relation = format!("{:.3}", validation.relation),
+                    saved,
+                    "\"{}\"",
+                    validation.examples.join("\", \"")
+                );
+            }
+        })?;
     bar.finish_and_clear();
     println!("{}", outcome.model.display());
-    Ok(if outcome.interrupted { Exit::Interrupted } else { Exit::Complete })
+    Ok(if outcome.interrupted {
+        Exit::Interrupted
+    } else {
+        Exit::Complete
+    })
 }

@@ -89,7 +89,9 @@ impl EncoderConfig {
     ///
     /// When no network could have these dimensions.
     pub fn check(&self) -> Result<(), String> {
-        self.preprocess.validate().map_err(|error| error.to_string())?;
+        self.preprocess
+            .validate()
+            .map_err(|error| error.to_string())?;
         if self.pooled_side() < 1 {
             return Err(format!(
                 "encoder.preprocess.crop is {}: VGG-16 halves its input five times and needs at least 32",

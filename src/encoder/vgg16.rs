@@ -200,7 +200,9 @@ impl Normalisation {
     pub fn new(preprocess: &Preprocess, device: Device) -> Result<Self, tch::TchError> {
         let (factor, offset) = preprocess.factor_and_offset();
         let per_channel = |values: [f32; 3]| {
-            Tensor::f_from_slice(&values)?.f_view([1, 3, 1, 1])?.f_to_device(device)
+            Tensor::f_from_slice(&values)?
+                .f_view([1, 3, 1, 1])?
+                .f_to_device(device)
         };
         Ok(Normalisation {
             factor: per_channel(factor)?,

@@ -46,9 +46,14 @@ impl Verdicts {
         ]
     }
 
+    /// Whether the caption names setting, main object and its colour, and all three rightly.
+    pub fn is_main_right(&self) -> bool {
+        [self.setting, self.kind, self.colour] == [Verdict::Right; 3]
+    }
+
     /// Whether the caption says nothing wrong and names setting, main object and its colour.
     pub fn all_right(&self) -> bool {
-        [self.setting, self.kind, self.colour] == [Verdict::Right; 3]
+        self.is_main_right()
             && self
                 .named()
                 .iter()

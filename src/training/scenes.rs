@@ -89,14 +89,22 @@ impl Loader {
     }
 }
 
-fn draw(config: &TrainingConfig, vocabulary: &Vocabulary, first: u64) -> Result<Batch, TrainingError> {
+fn draw(
+    config: &TrainingConfig,
+    vocabulary: &Vocabulary,
+    first: u64,
+) -> Result<Batch, TrainingError> {
     let data = &config.data;
     let frame = frame()?;
     let drawn = (first..first + config.training.batch as u64)
         .into_par_iter()
         .map(|index| {
             let scene = Scene::draw(data.seed, index, &frame, data.bias);
-            let captions: Vec<_> = scene.captions.iter().map(|caption| vocabulary.encode(caption)).collect();
+            let captions: Vec<_> = scene
+                .captions
+                .iter()
+                .map(|caption| vocabulary.encode(caption))
+                .collect();
             Ok((pixels(scene, &config.encoder.preprocess)?, captions))
         })
         .collect::<Result<Vec<_>, TrainingError>>()?;
@@ -113,15 +121,27 @@ fn draw(config: &TrainingConfig, vocabulary: &Vocabulary, first: u64) -> Result<
         batch.present.push(present.into_iter().collect());
         // Each scene is seen once, so which captions are taken may as well follow its number.
         let start = (first as usize + picture) % captions.len();
-        let chosen = captions.iter().cycle().skip(start).take(data.captions_per_scene);
-        batch.captions.extend(chosen.map(|caption| (picture, caption.clone())));
+        let chosen = captions
+            .iter()
+            .cycle()
+            .skip(start)
+            .take(data.captions_per_scene);
+        batch
+            .captions
+            .extend(chosen.map(|caption| (picture, caption.clone())));
     }
     Ok(batch)
 }
 
 fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingError> {
-    let picture = Picture { width: scene.width, height: scene.height, rgb: scene.pixels };
-    preprocess.apply(&picture).map_err(|error| TrainingError::Scenes(error.to_string()))
+    let picture = Picture {
+        width: scene.width,
+        height: scene.height,
+        rgb: scene.pixels,
+    };
+    preprocess
+        .apply(&picture)
+        .map_err(|error| TrainingError::Scenes(error.to_string()))
 }
 
 /// Scenes that a model is judged by, drawn once.
@@ -149,7 +169,9 @@ pub struct Validation {
 
 impl Validation {
     pub fn is_better_than(&self, other: &Validation) -> bool {
-        let rank = |validation: &Validation| validation.main + 0.1 * (validation.count + validation.relation);
+        let rank = |validation: &Validation| {
+            validation.main + 0.1 * (validation.count + validation.relation)
+        };
         rank(self) > rank(other)
     }
 
@@ -218,8 +240,14 @@ impl ValidationSet {
         let share = |right: &dyn Fn(&Verdicts) -> bool| {
             verdicts.iter().filter(|check| right(check)).count() as f64 / verdicts.len() as f64
         };
-        let said = verdicts.iter().filter(|check| check.relation != Verdict::NotSaid).count();
-        let relations = verdicts.iter().filter(|check| check.relation == Verdict::Right).count();
+        let said = verdicts
+            .iter()
+            .filter(|check| check.relation != Verdict::NotSaid)
+            .count();
+        let relations = verdicts
+            .iter()
+            .filter(|check| check.relation == Verdict::Right)
+            .count();
         Ok(Validation {
             scenes: captions.len(),
             main: share(&|check| check.is_main_right()),

@@ -23,9 +23,24 @@ use crate::encoder;
 /// What a training tells while it runs.
 #[derive(Debug)]
 pub enum Event<'a> {
-    Started { steps: u64, parameters: usize, words: usize },
-    Step { step: u64, loss: f64, presence: f64, pictures: usize, tokens: usize },
-    Epoch { epoch: u64, loss: f64, validation: &'a Validation, saved: bool },
+    Started {
+        steps: u64,
+        parameters: usize,
+        words: usize,
+    },
+    Step {
+        step: u64,
+        loss: f64,
+        presence: f64,
+        pictures: usize,
+        tokens: usize,
+    },
+    Epoch {
+        epoch: u64,
+        loss: f64,
+        validation: &'a Validation,
+        saved: bool,
+    },
 }
 
 /// What came of a training.
@@ -67,8 +82,16 @@ pub fn train(
 
     let batches = config.data.per_epoch / config.training.batch as u64;
     let steps = batches * config.training.epochs;
-    let parameters = variables.trainable_variables().iter().map(Tensor::numel).sum();
-    tell(Event::Started { steps, parameters, words: vocabulary.len() });
+    let parameters = variables
+        .trainable_variables()
+        .iter()
+        .map(Tensor::numel)
+        .sum();
+    tell(Event::Started {
+        steps,
+        parameters,
+        words: vocabulary.len(),
+    });
 
     let mut best: Option<Validation> = None;
     let loader = Loader::start(config.clone(), vocabulary.clone());
@@ -96,8 +119,18 @@ pub fn train(
                 return Err(TrainingError::Diverged { step, loss });
             }
             total += loss;
-            let tokens = batch.captions.iter().map(|(_, caption)| caption.len() + 1).sum();
-            tell(Event::Step { step, loss, presence, pictures: batch.pictures, tokens });
+            let tokens = batch
+                .captions
+                .iter()
+                .map(|(_, caption)| caption.len() + 1)
+                .sum();
+            tell(Event::Step {
+                step,
+                loss,
+                presence,
+                pictures: batch.pictures,
+                tokens,
+            });
         }
         if stop.load(Ordering::Relaxed) {
             break;
@@ -105,8 +138,15 @@ pub fn train(
         let candidate = beside(&config.output, "candidate");
         save(&candidate, config, &vocabulary, &encoder, &captioner)?;
         let validation = judge(&candidate, &validation_set, device)?;
-        let saved = best.as_ref().is_none_or(|best| validation.is_better_than(best));
-        tell(Event::Epoch { epoch, loss: total / batches as f64, validation: &validation, saved });
+        let saved = best
+            .as_ref()
+            .is_none_or(|best| validation.is_better_than(best));
+        tell(Event::Epoch {
+            epoch,
+            loss: total / batches as f64,
+            validation: &validation,
+            saved,
+        });
         if saved {
             record(&candidate, config, &validation, command, epoch, started)?;
             replace(&candidate, &config.output)?;
@@ -117,7 +157,11 @@ pub fn train(
     }
     let interrupted = stop.load(Ordering::Relaxed);
     match best {
-        Some(best) => Ok(Outcome { model: config.output.clone(), best, interrupted }),
+        Some(best) => Ok(Outcome {
+            model: config.output.clone(),
+            best,
+            interrupted,
+        }),
         None => Err(TrainingError::Interrupted),
     }
 }
@@ -148,7 +192,12 @@ impl Tensors {
             .f_permute([0, 3, 1, 2])?
             .f_to_device(device)?;
         let count = batch.captions.len();
-        let steps = batch.captions.iter().map(|(_, caption)| caption.len() + 1).max().unwrap_or(1);
+        let steps = batch
+            .captions
+            .iter()
+            .map(|(_, caption)| caption.len() + 1)
+            .max()
+            .unwrap_or(1);
         let mut pictures = Vec::with_capacity(count);
         let mut inputs = vec![i64::from(END); count * steps];
         let mut targets = vec![CaptionBatch::PADDING; count * steps];
@@ -170,7 +219,9 @@ impl Tensors {
         }
         let shape = [count as i64, steps as i64];
         let place = |values: &[i64], shape: &[i64]| {
-            Tensor::f_from_slice(values)?.f_view(shape)?.f_to_device(device)
+            Tensor::f_from_slice(values)?
+                .f_view(shape)?
+                .f_to_device(device)
         };
         Ok(Tensors {
             pixels,
@@ -213,11 +264,17 @@ fn record(
     let mut origin = toml::Table::new();
     let mut say = |key: &str, value: toml::Value| origin.insert(key.to_owned(), value);
     say("command", command.to_owned().into());
-    say("date", chrono::Utc::now().format("%Y-%m-%d").to_string().into());
+    say(
+        "date",
+        chrono::Utc::now().format("%Y-%m-%d").to_string().into(),
+    );
     say("showtell", env!("CARGO_PKG_VERSION").into());
     say("seed", config.seed.into());
     say("scenes_seed", (config.data.seed as i64).into());
-    say("scenes_seen", ((config.data.per_epoch * epoch) as i64).into());
+    say(
+        "scenes_seen",
+        ((config.data.per_epoch * epoch) as i64).into(),
+    );
     say("epoch", (epoch as i64).into());
     say("minutes", (started.elapsed().as_secs() as i64 / 60).into());
     say("threads", i64::from(tch::get_num_threads()).into());
@@ -294,7 +351,10 @@ fn write(file: &Path, text: &str) -> Result<(), TrainingError> {
 }
 
 fn unwritable(path: &Path, source: std::io::Error) -> TrainingError {
-    TrainingError::Unwritable { path: path.to_owned(), source }
+    TrainingError::Unwritable {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
