@@ -15,7 +15,7 @@ mod store;
 mod transport;
 
 pub use digest::{Digest, Sha256Sum, digest_of};
-pub use download::{Downloader, Fetched, Note, Origin, Progress, Request, Retry};
+pub use download::{Downloader, Fetched, Note, Origin, Progress, Request, Retry, TOLERANCE};
 pub use error::HubError;
 pub use models::{Description, FoundModel, find_models};
 pub use registry::{Entry, Preprocessing, REGISTRY, find};
