@@ -1,7 +1,7 @@
 //! Turns what the user asked for (`--device`, `--precision`) into a device and a type that libtorch
 //! can really run on here, or into an error that says what is missing.
 //!
-//! It stands apart from the networks because it must run before them: [`load_cuda`] has to see the
+//! It stands apart from the networks because it must run before them: `load_cuda` has to see the
 //! process before its first tensor does.
 
 mod cpu;

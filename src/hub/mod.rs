@@ -1,6 +1,6 @@
 //! Turns a name such as `vgg16` into a checked file of weights, and a folder of models into a list.
 //!
-//! [`REGISTRY`] -> [`Request`] -> [`Downloader::fetch`] -> [`Fetched`], kept in a [`Store`].
+//! `REGISTRY` -> `Request` -> `Downloader::fetch` -> `Fetched`, kept in a `Store`.
 //!
 //! It stands apart because it alone speaks to the network, and only when a command's name says so. A
 //! file of weights is bytes to it: they are counted and hashed, never run.
