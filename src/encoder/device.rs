@@ -1,7 +1,7 @@
 //! Turns what the user asked for (`--device`, `--precision`) into a device and a type that libtorch
 //! can really run on here, or into an error that says what is missing.
 //!
-//! It stands apart from the networks because it must run before them: [`load_cuda`] has to see the
+//! It stands apart from the networks because it must run before them: `load_cuda` has to see the
 //! process before its first tensor does.
 
 mod cpu;
@@ -11,7 +11,7 @@ mod runtime;
 use std::fmt;
 use std::str::FromStr;
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 pub use cpu::Cpu;
 pub use driver::{CudaVersion, Gpu};
@@ -56,6 +56,43 @@ pub enum DeviceError {
         device: String,
         reason: String,
     },
+    #[error("{device} does not compute in {kind:?}: {reason}")]
+    Broken {
+        device: String,
+        kind: Kind,
+        reason: String,
+    },
+}
+
+/// Computes a small convolution whose result is known: a device that is there may still have no kernels
+/// for what is asked of it.
+///
+/// # Errors
+/// [`DeviceError::Broken`] with what libtorch says.
+pub fn try_out(device: Device, kind: Kind) -> Result<(), DeviceError> {
+    let broken = |reason: String| DeviceError::Broken {
+        device: name_of(device),
+        kind,
+        reason,
+    };
+    let attempt = || -> Result<f64, tch::TchError> {
+        let _no_gradients = tch::no_grad_guard();
+        // [batch 1, channels 16, 8, 8] and [channels 16, channels 16, 3, 3], all ones: each value of
+        // the result is 3 * 3 * 16, which every type holds exactly.
+        let image = Tensor::f_ones([1, 16, 8, 8], (kind, device))?;
+        let weights = Tensor::f_ones([16, 16, 3, 3], (kind, device))?;
+        let result = image.f_conv2d(&weights, None::<Tensor>, [1, 1], [0, 0], [1, 1], 1)?;
+        result.f_mean(Kind::Double)?.f_double_value(&[])
+    };
+    match attempt() {
+        Ok(144.0) => Ok(()),
+        Ok(other) => Err(broken(format!("a convolution gave {other} instead of 144"))),
+        Err(error) => {
+            // Behind the first line is a stack trace of C++.
+            let text = error.to_string();
+            Err(broken(text.lines().next().unwrap_or_default().to_string()))
+        }
+    }
 }
 
 impl DeviceChoice {
@@ -209,6 +246,13 @@ impl fmt::Display for Precision {
     }
 }
 
+fn name_of(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        _ => "the CPU".to_string(),
+    }
+}
+
 fn there_are(devices: usize) -> String {
     match devices {
         1 => "this machine has 1 GPU: cuda:0".to_string(),
@@ -309,6 +353,17 @@ mod tests {
             error(DeviceChoice::Cuda(0), &no_driver()),
             "cuda:0 was asked for, but there is no NVIDIA driver on this machine"
         );
+    }
+
+    #[test]
+    fn the_cpu_computes_and_a_gpu_that_is_not_there_does_not() {
+        assert_eq!(try_out(Device::Cpu, Kind::Float), Ok(()));
+        assert_eq!(try_out(Device::Cpu, Kind::BFloat16), Ok(()));
+        let error = try_out(Device::Cuda(99), Kind::Float)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("cuda:99 does not compute"), "{error}");
+        assert_eq!(error.lines().count(), 1);
     }
 
     #[test]

@@ -167,32 +167,53 @@ impl Downloader {
                 .map_err(|source| HubError::file("create", folder, source))?;
         }
         let mut partial = Partial::open(&request.target)?;
+        let origin = match self.fill(&mut partial, request, progress) {
+            Ok(origin) => origin,
+            Err(error) => {
+                // An empty file is of no use to the next time. The first error is the one to tell.
+                if partial.length() == 0 {
+                    partial.discard().ok();
+                }
+                return Err(error);
+            }
+        };
+        let fetched = Fetched {
+            path: request.target.clone(),
+            bytes: partial.length(),
+            sha256: partial.sum(),
+            origin,
+        };
+        partial.publish()?;
+        Ok(fetched)
+    }
+
+    /// Brings all bytes here and checks their digest.
+    fn fill(
+        &self,
+        partial: &mut Partial,
+        request: &Request,
+        progress: &mut dyn Progress,
+    ) -> Result<Origin, HubError> {
         let mut from = partial.length();
         if from > 0 {
             progress.note(Note::Resuming { bytes: from });
         }
         loop {
-            let content_type = self.complete(&mut partial, request, &mut from, progress)?;
-            let sum = partial.sum();
-            let bytes = partial.length();
-            if request.digest.matches(&sum) {
-                partial.publish()?;
-                return Ok(Fetched {
-                    path: request.target.clone(),
-                    bytes,
-                    sha256: sum,
-                    origin: match from {
-                        0 => Origin::Fetched,
-                        from => Origin::Resumed { from },
-                    },
+            let content_type = self.complete(partial, request, &mut from, progress)?;
+            let found = partial.sum();
+            if request.digest.matches(&found) {
+                return Ok(match from {
+                    0 => Origin::Fetched,
+                    from => Origin::Resumed { from },
                 });
             }
             if from == 0 {
-                partial.discard()?;
+                let bytes = partial.length();
+                partial.restart()?;
                 return Err(HubError::WrongDigest {
                     url: request.url.clone(),
                     bytes,
-                    found: sum,
+                    found,
                     expected: request.digest.clone(),
                     hint: match says_text(content_type.as_deref()) {
                         true => " (it sends text: is a login page or a proxy in between?)",
@@ -200,7 +221,7 @@ impl Downloader {
                     },
                 });
             }
-            start_over(&mut partial, &mut from, "the digest is wrong", progress)?;
+            start_over(partial, &mut from, "the digest is wrong", progress)?;
         }
     }
 

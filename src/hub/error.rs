@@ -53,9 +53,9 @@ pub enum HubError {
         expected: Digest,
         hint: &'static str,
     },
-    #[error("the disk of {} is full: {missing} bytes are missing. What has come stays for the next time", path.display())]
+    #[error("the disk of {} is full: {missing} bytes are missing", path.display())]
     NoSpace { path: PathBuf, missing: u64 },
-    #[error("the disk of {} is full. What has come stays for the next time", path.display())]
+    #[error("the disk of {} is full", path.display())]
     DiskFull {
         path: PathBuf,
         #[source]
