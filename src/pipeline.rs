@@ -1,10 +1,325 @@
-//! STUB
+//! Wires the stages into one run.
+//!
+//! ```text
+//! plan thread      walk ⨝ what the table holds -> chunks of files that need work
+//! read thread      rayon: bytes -> identity -> pixels of the encoder's size
+//! this thread      pixels -> features -> captions; the only one that touches the models
+//! write thread     features -> cache parts, rows -> table parts; then the snapshot and the summary
+//! ```
+//!
+//! Bounded queues lie between them, so memory does not grow with the archive. Chunks keep the walk's
+//! order from end to end. A bad image is data: it travels with the good ones and becomes a row.
+
+mod captioning;
+mod live;
+mod reading;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use chrono::Utc;
+use crossbeam_channel::{Sender, bounded};
+
+use crate::archive::{ImageRef, Limits, Walk, WalkConfig, WalkError};
+use crate::cache::{self, Cache, CacheError, CacheWriter, Spec};
+use crate::captioner::{Captioner, CaptionerError, Decoding};
+use crate::encoder::{Encoder, EncoderError};
+use crate::nightly::{
+    Action, Lock, LockError, Plan, PlanError, PlanOptions, RunOutcome, RunSummary, State,
+    StateError, SummaryError,
+};
+use crate::table::{Identity, Known, Layout, LayoutError, SnapshotNotes, TableError};
+
+use captioning::CaptioningStage;
+pub use live::Live;
+use reading::{ReadingStage, Task};
+use writing::WritingStage;
+
+/// Chunks waiting between two stages.
+const QUEUE: usize = 2;
+
+/// What a run works on, and how.
+#[derive(Debug, Clone)]
+pub struct RunConfig {
+    pub walk: WalkConfig,
+    pub out: PathBuf,
+    pub limits: Limits,
+    /// Images that go through the models together.
+    pub batch: usize,
+    /// How exactly features are kept, and therefore captioned from.
+    pub cache_precision: cache::Precision,
+    /// Try files again that failed before and have not changed.
+    pub retry_failed: bool,
+    /// Read every file, whatever its size and time say.
+    pub verify: bool,
+    /// For the summary: the model's name, and the options as the user gave them.
+    pub model: String,
+    pub options: BTreeMap<String, serde_json::Value>,
+}
+
+/// What a run computes with.
+pub struct Models {
+    pub encoder: Box<dyn Encoder>,
+    /// Absent where only features are wanted.
+    pub captioner: Option<(Box<dyn Captioner>, Decoding)>,
+}
+
+impl Models {
+    /// What rows of this run say they were made with.
+    pub fn identity(&self) -> Identity {
+        let (captioner_id, decoding) = match &self.captioner {
+            Some((captioner, decoding)) => (captioner.id().to_owned(), decoding.to_json()),
+            None => Default::default(),
+        };
+        Identity {
+            encoder_id: self.encoder.id().into(),
+            captioner_id: captioner_id.into(),
+            decoding: decoding.into(),
+        }
+    }
+}
+
+/// Runs the whole: from directories to a table that is current.
+///
+/// Setting `stop` ends the run early: what is on its way is finished and kept. `live` tells how far
+/// the run is.
+///
+/// # Errors
+///
+/// When the run cannot begin, or cannot go on. What was finished until then is kept, and the next
+/// run carries on from it. Images that fail are no error; they are counted and have a row.
+pub fn run(
+    config: &RunConfig,
+    models: &Models,
+    live: &Live,
+    stop: &AtomicBool,
+) -> Result<RunSummary, PipelineError> {
+    let started = Utc::now();
+    let mut walk = Walk::new(config.walk.clone())?;
+    let roots = walk.root_names();
+    let layout = Layout::create(&config.out)?;
+    let lock = Lock::acquire(&layout, started)?;
+    let state = State::open(&layout, &lock)?;
+    let run_id = layout.next_run_id(started, random())?;
+    let identity = models.identity();
+    let cache = Arc::new(Cache::open(
+        &layout,
+        Spec {
+            encoder_id: identity.encoder_id.to_string(),
+            dims: models.encoder.dimensions(),
+            precision: config.cache_precision,
+        },
+    )?);
+
+    let plan = Plan::new(
+        &mut walk,
+        state.known()?,
+        PlanOptions {
+            roots: roots.iter().cloned().collect(),
+            identity: identity.clone(),
+            retry_failed: config.retry_failed,
+            verify: config.verify,
+        },
+    );
+    let reading = ReadingStage::new(&cache, models.encoder.preprocess(), config.limits, live);
+    let mut captioning = CaptioningStage::new(models, &cache, &reading, run_id, live);
+    let writing = WritingStage::new(
+        CacheWriter::new(Arc::clone(&cache), &layout, &run_id),
+        &layout,
+        run_id,
+        live,
+    );
+
+    let (tasks, chunks_to_read) = bounded::<Vec<Task>>(QUEUE);
+    let (read, chunks_to_caption) = bounded(QUEUE);
+    let (captioned, chunks_to_write) = bounded(QUEUE);
+    let (planned, computed, written) = std::thread::scope(|scope| {
+        let planning = scope.spawn(|| send_chunks(plan, config.batch, tasks, live, stop));
+        let reading = scope.spawn(|| reading.run(chunks_to_read, read));
+        let writing = scope.spawn(|| writing.run(chunks_to_write));
+        let computed = captioning.run(chunks_to_caption, captioned);
+        joined(reading.join());
+        (joined(planning.join()), computed, joined(writing.join()))
+    });
+    // Where a later stage failed, the earlier ones only found their queue closed.
+    let parts = written?;
+    computed?;
+    planned?;
+    live.skipped
+        .store(walk.skipped().total(), Ordering::Relaxed);
+
+    let mut snapshot = None;
+    if models.captioner.is_some() && !(parts.captions.is_empty() && state.is_published()) {
+        let notes = SnapshotNotes {
+            run_id,
+            model: config.model.clone(),
+        };
+        snapshot = Some(
+            live.write
+                .time(1, || state.publish(&parts.captions, &notes))?,
+        );
+    }
+    let mut warnings: Vec<String> = Vec::new();
+    for damage in state.damaged().iter().chain(&cache.damaged()) {
+        warnings.push(format!(
+            "{} was left out: {}",
+            damage.path.display(),
+            damage.reason
+        ));
+    }
+    let summary = RunSummary {
+        run_id,
+        outcome: match stop.load(Ordering::Relaxed) {
+            true => RunOutcome::Interrupted,
+            false => RunOutcome::Published,
+        },
+        started,
+        finished: Utc::now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        roots,
+        options: config.options.clone(),
+        model: config.model.clone(),
+        encoder_id: identity.encoder_id.to_string(),
+        captioner_id: models
+            .captioner
+            .as_ref()
+            .map(|_| identity.captioner_id.to_string()),
+        decoding: models
+            .captioner
+            .as_ref()
+            .map(|_| identity.decoding.to_string()),
+        counts: live.counts(),
+        bytes_read: live.bytes.load(Ordering::Relaxed),
+        stages: live.stages(),
+        captions: parts.captions,
+        embeddings: parts.embeddings,
+        snapshot,
+        warnings,
+    };
+    summary.counts.check()?;
+    summary.write(&layout)?;
+    Ok(summary)
+}
+
+/// Sends what the plan finds in chunks of `batch`, so that the models get whole batches.
+fn send_chunks<K>(
+    plan: Plan<&mut Walk, K>,
+    batch: usize,
+    tasks: Sender<Vec<Task>>,
+    live: &Live,
+    stop: &AtomicBool,
+) -> Result<(), PipelineError>
+where
+    K: Iterator<Item = Result<Known, TableError>>,
+{
+    let mut chunk = Vec::with_capacity(batch);
+    let mut since = Instant::now();
+    for action in plan {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let Some(task) = task(action?, live) else {
+            continue;
+        };
+        chunk.push(task);
+        if chunk.len() == batch {
+            live.walk.add(batch, since.elapsed());
+            if tasks
+                .send(std::mem::replace(&mut chunk, Vec::with_capacity(batch)))
+                .is_err()
+            {
+                return Ok(());
+            }
+            since = Instant::now();
+        }
+    }
+    live.walk.add(chunk.len(), since.elapsed());
+    live.walked.store(true, Ordering::Relaxed);
+    // A closed queue means that a later stage has failed, which says why.
+    let _ = tasks.send(chunk);
+    Ok(())
+}
+
+/// The work that an action asks for, if any.
+fn task(action: Action, live: &Live) -> Option<Task> {
+    if !matches!(action, Action::Deleted(_)) {
+        live::count(&live.found);
+    }
+    match action {
+        Action::New(file) => Some(Task::Image {
+            file,
+            known: None,
+            trusted: false,
+        }),
+        Action::Read { file, known, .. } => Some(Task::Image {
+            file,
+            known: Some(known),
+            trusted: false,
+        }),
+        Action::Recaption { file, known } => Some(Task::Image {
+            file,
+            known: Some(known),
+            trusted: true,
+        }),
+        Action::Unchanged { .. } => {
+            live::count(&live.unchanged);
+            None
+        }
+        Action::UnchangedFailed { .. } => {
+            live::count(&live.unchanged);
+            live::count(&live.unchanged_failed);
+            None
+        }
+        Action::Unreadable { root, uri, reason } => {
+            // Nobody knows its size or its time.
+            let file = ImageRef {
+                root,
+                uri,
+                path: PathBuf::new(),
+                bytes: 0,
+                modified: 0,
+            };
+            Some(Task::Unreadable { file, reason })
+        }
+        Action::Deleted(known) => Some(Task::Deleted(known)),
+    }
+}
+
+/// What a thread returned; its panic goes on here.
+fn joined<T>(result: std::thread::Result<T>) -> T {
+    result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Tells apart runs that begin in the same second.
+fn random() -> u16 {
+    rand::random()
+}
+
+/// Why a run could not begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
-    #[error("a")]
-    Held(String),
-    #[error("b")]
-    Walk(String),
-    #[error("c")]
-    Usage(String),
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Plan(#[from] PlanError<TableError>),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
+    #[error(transparent)]
+    Encoder(#[from] EncoderError),
+    #[error(transparent)]
+    Captioner(#[from] CaptionerError),
 }

@@ -76,6 +76,21 @@ pub struct Skipped {
     pub vanished: u64,
 }
 
+impl Skipped {
+    /// Entries left out for whatever reason.
+    pub fn total(&self) -> u64 {
+        let Skipped {
+            hidden,
+            excluded,
+            links_outside,
+            link_loops,
+            special,
+            vanished,
+        } = self;
+        hidden + excluded + links_outside + link_loops + special + vanished
+    }
+}
+
 /// Why a walk cannot begin.
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
@@ -154,6 +169,15 @@ impl Walk {
             skipped: Skipped::default(),
             unreadable_directories: Vec::new(),
         })
+    }
+
+    /// The roots as rows name them, in the order of the walk. Asked before the walk begins.
+    pub fn root_names(&self) -> Vec<String> {
+        self.roots
+            .as_slice()
+            .iter()
+            .map(|root| root.name.to_string())
+            .collect()
     }
 
     /// What was left out so far.

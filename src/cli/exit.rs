@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use showtell::hub::HubError;
+use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
 use showtell::training::TrainingError;
 
@@ -34,12 +36,19 @@ impl Exit {
         }
     }
 
-    /// The exit that an error asks for: what a library error knows, and usage otherwise.
+    /// The exit that an error asks for. What no library error claims is wrong usage: it was found
+    /// before anything was touched.
     pub fn of(error: &anyhow::Error) -> Self {
         if let Some(error) = error.downcast_ref::<PipelineError>() {
             return match error {
-                PipelineError::Held(_) => Exit::Held,
-                PipelineError::Walk(_) | PipelineError::Usage(_) => Exit::Usage,
+                PipelineError::Lock(LockError::Held { .. }) => Exit::Held,
+                PipelineError::Walk(_) => Exit::Usage,
+                _ => Exit::Fatal,
+            };
+        }
+        if let Some(error) = error.downcast_ref::<HubError>() {
+            return match error {
+                HubError::UnknownName { .. } | HubError::BadAddress { .. } => Exit::Usage,
                 _ => Exit::Fatal,
             };
         }

@@ -3,11 +3,18 @@
 pub mod exit;
 pub mod terminal;
 
+mod annotate;
 mod completions;
+mod doctor;
+mod embed;
+mod model;
+mod report;
+mod run;
+mod scenes;
 mod train;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -41,12 +48,28 @@ Exit codes:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Annotate(annotate::AnnotateArguments),
+    Embed(embed::EmbedArguments),
+    Model(model::ModelArgs),
+    Doctor(doctor::DoctorArgs),
     Train(train::TrainArguments),
+    Scenes(scenes::ScenesArguments),
     Completions(completions::CompletionsArguments),
 }
 
 pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match command {
+        Command::Annotate(arguments) => annotate::run(&arguments, terminal),
+        Command::Embed(arguments) => embed::run(&arguments, terminal),
+        Command::Model(arguments) => {
+            model::run(&arguments, &mut std::io::stdout())?;
+            Ok(Exit::Complete)
+        }
+        Command::Doctor(arguments) => Ok(match doctor::run(&arguments, &mut std::io::stdout())? {
+            doctor::Verdict::Usable => Exit::Complete,
+            doctor::Verdict::Unusable => Exit::SomeFailed,
+        }),
+        Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),
     }
@@ -63,8 +86,4 @@ fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
             .context("cannot listen for signals")?;
     }
     Ok(stop)
-}
-
-fn is_set(flag: &AtomicBool) -> bool {
-    flag.load(Ordering::Relaxed)
 }

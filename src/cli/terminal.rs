@@ -42,6 +42,8 @@ pub struct Terminal {
     /// Whether anyone looks at a bar; otherwise progress becomes log lines.
     pub interactive: bool,
     pub quiet: bool,
+    /// Whether log lines go to a collector, which wants no text for people.
+    pub json: bool,
 }
 
 /// Sets up the log. Called once, by `main`.

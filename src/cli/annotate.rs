@@ -1,0 +1,137 @@
+//! `showtell annotate`: from directories of images to a table of captions.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use showtell::captioner::model::Model;
+use showtell::encoder;
+use showtell::encoder::device::load_cuda;
+use showtell::hub;
+use showtell::nightly::RunOutcome;
+use showtell::pipeline::{Models, RunConfig};
+
+use super::exit::Exit;
+use super::run::{ArchiveArguments, DeviceArguments, UsageError};
+use super::terminal::Terminal;
+use super::{model, report, run};
+
+/// Captions every image below some directories, and writes the captions as a table
+///
+/// Run again over the same output, it does only what is new or has changed; with another model or
+/// other decode parameters it captions again from cached features, without reading an image.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct AnnotateArguments {
+    #[command(flatten)]
+    archive: ArchiveArguments,
+    /// A model's name (see `showtell model list`) or directory
+    #[arg(
+        long,
+        value_name = "NAME|DIR",
+        default_value = "demo",
+        help_heading = "Model"
+    )]
+    model: String,
+    /// The encoder's weights, for a model that does not bring them: .pth or .safetensors
+    #[arg(long, value_name = "FILE", help_heading = "Model")]
+    weights: Option<PathBuf>,
+    /// Captions kept at each step of the search; 1 is greedy [default: the model's]
+    #[arg(long, value_name = "N", help_heading = "Decoding")]
+    beam: Option<usize>,
+    /// Most tokens of a caption, its end included [default: the model's]
+    #[arg(long, value_name = "N", help_heading = "Decoding")]
+    max_tokens: Option<usize>,
+    /// Scores are divided by the length to this power; 0 leaves them [default: the model's]
+    #[arg(long, value_name = "A", help_heading = "Decoding")]
+    length_penalty: Option<f32>,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  showtell annotate photos/ --out captions/
+  showtell annotate photos/ scans/ --out captions/ --exclude '*.tmp' --exclude thumbs
+  showtell annotate photos/ --out captions/ --beam 5 --length-penalty 0.7
+  showtell annotate photos/ --out captions/ --model models/mine --weights vgg16-397923af.pth
+
+Reading the table:
+  duckdb -c \"SELECT uri, caption, score FROM 'captions/captions/*/*.parquet'\"
+  python -c \"import pyarrow.ipc as a; print(a.open_file('captions/captions.arrow').read_all())\"";
+
+pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let found = find_model(&arguments.model)?;
+    let mut decoding = found.config.decoding;
+    decoding.beam = arguments.beam.unwrap_or(decoding.beam);
+    decoding.max_tokens = arguments.max_tokens.unwrap_or(decoding.max_tokens);
+    decoding.length_penalty = arguments.length_penalty.unwrap_or(decoding.length_penalty);
+    decoding.check().map_err(UsageError)?;
+
+    let weights = encoder_weights(&found, arguments.weights.as_deref())?;
+    let runtime = load_cuda();
+    let device = arguments.device.device.resolve(runtime)?;
+    let kind = arguments.device.precision.resolve(device, runtime)?;
+    let config: RunConfig = arguments.archive.config(found.config.name.clone())?;
+    tracing::debug!(?device, ?kind, weights = %weights.display(), "loading the model");
+    let models = Models {
+        encoder: encoder::load(&found.config.encoder, &weights, device, kind)?,
+        captioner: Some((found.captioner(device)?, decoding)),
+    };
+    let summary = run::watched(&config, &models, terminal)?;
+    report::annotated(&summary, &config.out, &found.config, terminal)?;
+    Ok(match summary.outcome {
+        RunOutcome::Interrupted => Exit::Interrupted,
+        _ if summary.counts.failed + summary.counts.unchanged_failed > 0 => Exit::SomeFailed,
+        _ => Exit::Complete,
+    })
+}
+
+/// Where the model called `name` lies: a directory, or a name in one of the models' folders.
+fn find_model(name: &str) -> anyhow::Result<Model> {
+    let as_directory = Path::new(name);
+    if as_directory.join("model.toml").is_file() {
+        return Ok(Model::open(as_directory)?);
+    }
+    let folders = model::model_folders();
+    if let Some(folder) = folders
+        .iter()
+        .find(|folder| folder.join(name).join("model.toml").is_file())
+    {
+        return Ok(Model::open(&folder.join(name))?);
+    }
+    let looked: Vec<String> = folders
+        .iter()
+        .map(|folder| folder.display().to_string())
+        .collect();
+    Err(UsageError(format!(
+        "there is no model {name:?}: it is neither a directory with a model.toml, nor in {}; \
+         `showtell model list` shows what is there",
+        looked.join(", ")
+    ))
+    .into())
+}
+
+/// The file with the encoder's weights: the user's, the model's, or those fetched from the hub.
+fn encoder_weights(model: &Model, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(file) = given {
+        return Ok(file.to_owned());
+    }
+    if let Some(file) = model.encoder_weights() {
+        return Ok(file);
+    }
+    let fetched =
+        model::user_store().map(|store| Ok::<_, anyhow::Error>(store.path(hub::find("vgg16")?)));
+    match fetched
+        .transpose()
+        .context("cannot look for fetched weights")?
+    {
+        Some(file) if file.is_file() => Ok(file),
+        _ => Err(UsageError(format!(
+            "the model {} does not bring its encoder's weights: fetch them with \
+             `showtell model get vgg16`, or name them with --weights FILE",
+            model.config.name
+        ))
+        .into()),
+    }
+}

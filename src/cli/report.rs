@@ -1,0 +1,181 @@
+//! What a person reads when a run is over.
+
+use std::io::Write;
+use std::path::Path;
+
+use indicatif::{HumanBytes, HumanCount};
+use showtell::captioner::model::ModelConfig;
+use showtell::nightly::{RunOutcome, RunSummary};
+use showtell::table::{Layout, Outcome, PartFile};
+
+use super::terminal::Terminal;
+
+/// Captions that are shown.
+const SHOWN: usize = 5;
+
+/// Tells what `annotate` has done.
+pub fn annotated(
+    summary: &RunSummary,
+    out: &Path,
+    model: &ModelConfig,
+    terminal: &Terminal,
+) -> anyhow::Result<()> {
+    if log_only(summary, terminal) {
+        return Ok(());
+    }
+    let mut text = std::io::stdout().lock();
+    let counts = &summary.counts;
+    writeln!(text, "{}", headline(summary))?;
+    writeln!(
+        text,
+        "  {} found = {} captioned + {} failed + {} unchanged",
+        HumanCount(counts.found),
+        HumanCount(counts.captioned),
+        HumanCount(counts.failed),
+        HumanCount(counts.unchanged),
+    )?;
+    others(&mut text, summary)?;
+    let layout = Layout::open(out)?;
+    for (place, (uri, caption, score)) in examples(&layout, summary)?.into_iter().enumerate() {
+        if place == 0 {
+            writeln!(text)?;
+        }
+        writeln!(text, "  {uri}: {caption}  ({score:.2})")?;
+    }
+    let failed = counts.failed + counts.unchanged_failed;
+    writeln!(text, "\nTable: {}", layout.snapshot().display())?;
+    writeln!(
+        text,
+        "  duckdb -c \"SELECT uri, caption, score FROM '{}/captions/*/*.parquet'\"",
+        out.display()
+    )?;
+    if failed > 0 {
+        writeln!(
+            text,
+            "Failures: {} of {}; why:\n  duckdb -c \"SELECT uri, error_stage, error FROM '{}/captions/*/*.parquet' WHERE status = 'failed'\"",
+            HumanCount(failed),
+            HumanCount(counts.found),
+            out.display()
+        )?;
+    }
+    if model.demonstration {
+        let purpose = model.purpose.as_deref().unwrap_or("drawn scenes");
+        writeln!(
+            text,
+            "\nThe model {} is a demonstration: it knows {purpose}. For photographs, train a captioner on\n\
+             the features of a full-size VGG-16 and name it with --model; the README shows how.",
+            model.name
+        )?;
+    }
+    Ok(())
+}
+
+/// Tells what `embed` has done.
+pub fn embedded(summary: &RunSummary, out: &Path, terminal: &Terminal) -> anyhow::Result<()> {
+    if log_only(summary, terminal) {
+        return Ok(());
+    }
+    let mut text = std::io::stdout().lock();
+    let counts = &summary.counts;
+    writeln!(text, "{}", headline(summary))?;
+    writeln!(
+        text,
+        "  {} found = {} embedded or in the cache + {} failed + {} unchanged",
+        HumanCount(counts.found),
+        HumanCount(counts.captioned),
+        HumanCount(counts.failed),
+        HumanCount(counts.unchanged),
+    )?;
+    others(&mut text, summary)?;
+    writeln!(
+        text,
+        "\nFeatures: {}",
+        out.join("embeddings").join(&summary.encoder_id).display()
+    )?;
+    Ok(())
+}
+
+/// A collector gets the same as one event instead.
+fn log_only(summary: &RunSummary, terminal: &Terminal) -> bool {
+    let counts = &summary.counts;
+    if terminal.json {
+        tracing::info!(
+            run_id = %summary.run_id,
+            outcome = ?summary.outcome,
+            found = counts.found,
+            captioned = counts.captioned,
+            failed = counts.failed,
+            unchanged = counts.unchanged,
+            deleted = counts.deleted,
+            embedded = counts.embedded,
+            seconds = seconds(summary),
+            "run finished"
+        );
+    }
+    terminal.json || terminal.quiet
+}
+
+fn headline(summary: &RunSummary) -> String {
+    let seconds = seconds(summary);
+    let worked = summary.counts.captioned + summary.counts.failed;
+    let rate = if seconds > 0.0 {
+        worked as f64 / seconds
+    } else {
+        0.0
+    };
+    let how = match summary.outcome {
+        RunOutcome::Interrupted => {
+            "Stopped early; what was finished is kept, the next run goes on from there"
+        }
+        _ => "Done",
+    };
+    format!(
+        "{how}: run {} in {seconds:.1} s, {rate:.1} images/s",
+        summary.run_id
+    )
+}
+
+fn seconds(summary: &RunSummary) -> f64 {
+    (summary.finished - summary.started).as_seconds_f64()
+}
+
+/// The counts that are worth a line only where they are not zero.
+fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
+    let counts = &summary.counts;
+    let named = [
+        (counts.embedded, "through the encoder"),
+        (counts.deleted, "deleted since the last run"),
+        (
+            counts.unchanged_failed,
+            "failed before and are unchanged (--retry-failed tries them again)",
+        ),
+        (counts.not_images, "other files"),
+        (
+            counts.skipped,
+            "left out: hidden, excluded, links out of the directory, or special files",
+        ),
+    ];
+    for (count, name) in named.into_iter().filter(|(count, _)| *count > 0) {
+        writeln!(text, "  {} {name}", HumanCount(count))?;
+    }
+    if summary.bytes_read > 0 {
+        writeln!(text, "  {} read", HumanBytes(summary.bytes_read))?;
+    }
+    Ok(())
+}
+
+/// Uri, caption and score of the first images that this run captioned.
+fn examples(layout: &Layout, summary: &RunSummary) -> anyhow::Result<Vec<(String, String, f32)>> {
+    let Some(part) = summary.captions.first() else {
+        return Ok(Vec::new());
+    };
+    let rows = PartFile::open(&layout.absolute(&part.file))?.read()?;
+    let captioned = rows.into_iter().filter_map(|row| match row.outcome {
+        Outcome::Captioned(beams) => {
+            let best = beams.into_iter().next()?;
+            Some((row.uri, best.caption, best.score))
+        }
+        _ => None,
+    });
+    Ok(captioned.take(SHOWN).collect())
+}

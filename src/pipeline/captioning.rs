@@ -1,0 +1,308 @@
+//! Turns pixels into features and captions, and both into rows.
+//!
+//! Runs on one thread, the only one that touches the models.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use chrono::Utc;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::live::{Live, count};
+use super::reading::{Item, PictureInfo, ReadingStage};
+use super::{Models, PipelineError};
+use crate::archive::{Failure, ImageId, ImageRef, Stage};
+use crate::cache::Cache;
+use crate::captioner::Beam;
+use crate::table::{Identity, Outcome, Row, RunId};
+
+/// Captions kept for files that hold the same picture as an earlier one; more than can be under way
+/// between this stage and the cache.
+const RECENT: usize = 4096;
+
+/// What a chunk leaves to be written.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Computed in this run, rounded as the cache keeps them.
+    pub features: Vec<(ImageId, Vec<f32>)>,
+    pub rows: Vec<Row>,
+}
+
+/// See the [module](self).
+pub struct CaptioningStage<'a> {
+    models: &'a Models,
+    identity: Identity,
+    cache: &'a Cache,
+    reading: &'a ReadingStage<'a>,
+    run_id: RunId,
+    live: &'a Live,
+    /// Captions of the last pictures, and of those before.
+    recent: HashMap<ImageId, Arc<[Beam]>>,
+    older: HashMap<ImageId, Arc<[Beam]>>,
+}
+
+impl<'a> CaptioningStage<'a> {
+    pub fn new(
+        models: &'a Models,
+        cache: &'a Cache,
+        reading: &'a ReadingStage<'a>,
+        run_id: RunId,
+        live: &'a Live,
+    ) -> Self {
+        let identity = models.identity();
+        let (recent, older) = Default::default();
+        CaptioningStage {
+            models,
+            identity,
+            cache,
+            reading,
+            run_id,
+            live,
+            recent,
+            older,
+        }
+    }
+
+    /// Works on chunk after chunk until either queue is closed.
+    pub fn run(
+        &mut self,
+        chunks: Receiver<Vec<Item>>,
+        captioned: Sender<Finished>,
+    ) -> Result<(), PipelineError> {
+        for chunk in chunks {
+            let finished = self.finish(chunk)?;
+            if captioned.send(finished).is_err() {
+                // The writer has failed and will say why.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, mut chunk: Vec<Item>) -> Result<Finished, PipelineError> {
+        let mut features = self.encode(&mut chunk)?;
+        let captioner = self.models.captioner.is_some();
+        if captioner {
+            self.recall(&mut chunk, &mut features)?;
+            self.caption(&chunk, &features)?;
+        }
+        let mut rows = Vec::with_capacity(chunk.len());
+        for item in chunk {
+            let row = self.row(item);
+            match row.outcome {
+                Outcome::Captioned(_) => count(&self.live.done),
+                Outcome::Failed(_) => count(&self.live.failed),
+                Outcome::Deleted => count(&self.live.deleted),
+            }
+            if let Outcome::Failed(failure) = &row.outcome {
+                tracing::debug!(uri = row.uri, stage = ?failure.stage, reason = failure.reason, "failed");
+                if !captioner {
+                    // There is no row that would tell.
+                    tracing::warn!("{}: {}", row.uri, failure.reason);
+                }
+            }
+            if captioner {
+                rows.push(row);
+            }
+        }
+        let features = features
+            .into_iter()
+            .filter(|(_, (fresh, _))| *fresh == Fresh::Yes);
+        Ok(Finished {
+            features: features.map(|(id, (_, row))| (id, row)).collect(),
+            rows,
+        })
+    }
+
+    /// Features of the chunk's pictures that came with pixels.
+    fn encode(&mut self, chunk: &mut [Item]) -> Result<Features, PipelineError> {
+        let mut ids = Vec::new();
+        let mut batch = Vec::new();
+        for item in chunk.iter_mut() {
+            if let Item::Image {
+                picture, pixels, ..
+            } = item
+                && let Some(pixels) = pixels.take()
+            {
+                ids.push(picture.image_id);
+                batch.extend_from_slice(&pixels);
+            }
+        }
+        let mut features = Features::new();
+        if ids.is_empty() {
+            return Ok(features);
+        }
+        let encoder = &self.models.encoder;
+        let rows = self
+            .live
+            .encode
+            .time(ids.len(), || encoder.encode(&batch))?;
+        for (id, row) in ids.into_iter().zip(rows.chunks_exact(encoder.dimensions())) {
+            count(&self.live.embedded);
+            let mut row = row.to_vec();
+            if row.iter().all(|value| value.is_finite()) {
+                // Captions come from the very values that the cache will give back.
+                self.cache.spec().precision.round(&mut row);
+                features.insert(id, (Fresh::Yes, row));
+            } else {
+                let reason = "the encoder gave features that are no finite numbers".to_owned();
+                self.reading.note_failure(
+                    id,
+                    Failure {
+                        stage: Stage::Encode,
+                        reason,
+                    },
+                );
+            }
+        }
+        Ok(features)
+    }
+
+    /// Adds the features of pictures that came without pixels.
+    fn recall(&mut self, chunk: &mut [Item], features: &mut Features) -> Result<(), PipelineError> {
+        let wanted: Vec<ImageId> = chunk
+            .iter()
+            .filter_map(Item::image_id)
+            .filter(|id| !features.contains_key(id) && self.captions(id).is_none())
+            .filter(|id| self.reading.failure(id).is_none())
+            .collect();
+        let mut missing = Vec::new();
+        for (id, found) in wanted.iter().zip(self.cache.get(&wanted)) {
+            match found {
+                Some(row) => {
+                    features.insert(*id, (Fresh::No, row));
+                }
+                None => missing.push(*id),
+            }
+        }
+        for item in chunk.iter_mut() {
+            let Item::Image { file, picture, .. } = item else {
+                continue;
+            };
+            if missing.contains(&picture.image_id) && !features.contains_key(&picture.image_id) {
+                *item = self.reading.read_anew(file.clone());
+                features.extend(self.encode(std::slice::from_mut(item))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Captions each picture of the chunk that has no captions yet.
+    fn caption(&mut self, chunk: &[Item], features: &Features) -> Result<(), PipelineError> {
+        let Some((captioner, decoding)) = &self.models.captioner else {
+            return Ok(());
+        };
+        let mut ids: Vec<ImageId> = Vec::new();
+        let mut rows = Vec::new();
+        for id in chunk.iter().filter_map(Item::image_id) {
+            if let Some((_, row)) = features.get(&id)
+                && self.captions(&id).is_none()
+                && !ids.contains(&id)
+            {
+                ids.push(id);
+                rows.extend_from_slice(row);
+            }
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let captions = self
+            .live
+            .caption
+            .time(ids.len(), || captioner.caption(&rows, decoding))?;
+        if self.recent.len() >= RECENT {
+            self.older = std::mem::take(&mut self.recent);
+        }
+        for (id, beams) in ids.into_iter().zip(captions) {
+            if beams.is_empty() {
+                let reason = "the captioner gave no finite probability".to_owned();
+                self.reading.note_failure(
+                    id,
+                    Failure {
+                        stage: Stage::Caption,
+                        reason,
+                    },
+                );
+            } else {
+                self.recent.insert(id, beams.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn captions(&self, id: &ImageId) -> Option<&Arc<[Beam]>> {
+        self.recent.get(id).or_else(|| self.older.get(id))
+    }
+
+    fn row(&self, item: Item) -> Row {
+        let now = Utc::now().timestamp_micros();
+        let (file, image_id, picture, outcome) = match item {
+            Item::Deleted(known) => return known.deleted(self.run_id, now),
+            Item::Failed {
+                file,
+                image_id,
+                picture,
+                failure,
+            } => (file, image_id, picture, Outcome::Failed(failure)),
+            Item::Image { file, picture, .. } => {
+                let id = picture.image_id;
+                let outcome = self.outcome(&id);
+                (file, Some(id), Some(picture), outcome)
+            }
+        };
+        let ImageRef {
+            root,
+            uri,
+            bytes,
+            modified,
+            ..
+        } = file;
+        Row {
+            uri,
+            root,
+            image_id,
+            bytes,
+            modified_at: modified,
+            width: picture.as_ref().map(|picture| picture.width),
+            height: picture.as_ref().map(|picture| picture.height),
+            format: picture.map(|picture: PictureInfo| picture.format),
+            outcome,
+            identity: Some(self.identity.clone()),
+            run_id: self.run_id,
+            annotated_at: now,
+        }
+    }
+
+    fn outcome(&self, id: &ImageId) -> Outcome {
+        if let Some(failure) = self.reading.failure(id) {
+            return Outcome::Failed(failure);
+        }
+        match self.captions(id) {
+            Some(beams) => Outcome::Captioned(beams.to_vec()),
+            // Only features were wanted, and they are there.
+            None if self.models.captioner.is_none() => Outcome::Captioned(Vec::new()),
+            None => Outcome::Failed(Failure {
+                stage: Stage::Caption,
+                reason: "no features were computed for it; run again to try anew".to_owned(),
+            }),
+        }
+    }
+}
+
+/// Whether features were computed just now, and have to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fresh {
+    Yes,
+    No,
+}
+
+type Features = HashMap<ImageId, (Fresh, Vec<f32>)>;
+
+impl Item {
+    fn image_id(&self) -> Option<ImageId> {
+        match self {
+            Item::Image { picture, .. } => Some(picture.image_id),
+            _ => None,
+        }
+    }
+}

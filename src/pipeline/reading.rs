@@ -1,0 +1,269 @@
+//! Turns files into pixels of the encoder's size, or into what is known of them already.
+//!
+//! A file whose features are cached is not decoded, and one whose bytes are known is not even
+//! opened. Of files with equal bytes only one is decoded.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender};
+use rayon::prelude::*;
+
+use super::live::{Live, count};
+use crate::archive::{self, Failure, ImageId, ImageRef, Limits, LoadOutcome, Loaded};
+use crate::cache::Cache;
+use crate::encoder::preprocess::Preprocess;
+use crate::table::Known;
+
+/// Work that the plan found.
+#[derive(Debug)]
+pub enum Task {
+    /// `known`: the row that it has, if any. `trusted`: its bytes are those of the row.
+    Image {
+        file: ImageRef,
+        known: Option<Known>,
+        trusted: bool,
+    },
+    Unreadable {
+        file: ImageRef,
+        reason: String,
+    },
+    Deleted(Known),
+}
+
+/// An image, a failure or a deletion on its way to its row.
+#[derive(Debug)]
+pub enum Item {
+    Image {
+        file: ImageRef,
+        picture: PictureInfo,
+        pixels: Option<Vec<u8>>,
+    },
+    Failed {
+        file: ImageRef,
+        image_id: Option<ImageId>,
+        picture: Option<PictureInfo>,
+        failure: Failure,
+    },
+    Deleted(Known),
+}
+
+/// What a row says of a picture beside its caption.
+#[derive(Debug, Clone)]
+pub struct PictureInfo {
+    pub image_id: ImageId,
+    /// In pixels, as shown.
+    pub width: u32,
+    pub height: u32,
+    pub format: Arc<str>,
+}
+
+/// See the [module](self).
+pub struct ReadingStage<'a> {
+    cache: &'a Cache,
+    preprocess: &'a Preprocess,
+    limits: Limits,
+    live: &'a Live,
+    /// Contents that this run has met, and what became of those that failed.
+    met: Mutex<HashMap<ImageId, Option<Failure>>>,
+}
+
+impl<'a> ReadingStage<'a> {
+    pub fn new(
+        cache: &'a Cache,
+        preprocess: &'a Preprocess,
+        limits: Limits,
+        live: &'a Live,
+    ) -> Self {
+        ReadingStage {
+            cache,
+            preprocess,
+            limits,
+            live,
+            met: Mutex::default(),
+        }
+    }
+
+    /// Reads chunk after chunk until either queue is closed.
+    pub fn run(&self, chunks: Receiver<Vec<Task>>, read: Sender<Vec<Item>>) {
+        for chunk in chunks {
+            let count = chunk.len();
+            let items = self.live.read.time(count, || {
+                chunk
+                    .into_par_iter()
+                    .filter_map(|task| self.read(task))
+                    .collect()
+            });
+            if read.send(items).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn read(&self, task: Task) -> Option<Item> {
+        match task {
+            Task::Image {
+                file,
+                known,
+                trusted,
+            } => {
+                if trusted
+                    && let Some(picture) = known.as_ref().and_then(picture_of)
+                    && self.cache.contains(&picture.image_id)
+                {
+                    return Some(Item::Image {
+                        file,
+                        picture,
+                        pixels: None,
+                    });
+                }
+                self.open(file, known)
+            }
+            Task::Unreadable { file, reason } => {
+                let failure = Failure::read(reason);
+                Some(Item::Failed {
+                    file,
+                    image_id: None,
+                    picture: None,
+                    failure,
+                })
+            }
+            Task::Deleted(known) => Some(Item::Deleted(known)),
+        }
+    }
+
+    fn open(&self, file: ImageRef, known: Option<Known>) -> Option<Item> {
+        let loaded = match archive::load(&file, &self.limits) {
+            LoadOutcome::Loaded(loaded) => loaded,
+            LoadOutcome::Failed { image_id, failure } => {
+                return Some(Item::Failed {
+                    file,
+                    image_id,
+                    picture: None,
+                    failure,
+                });
+            }
+            LoadOutcome::NotAnImage => {
+                count(&self.live.not_images);
+                self.live
+                    .found
+                    .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                // What was an image in an earlier run and is none now has gone from the archive.
+                return known.map(Item::Deleted);
+            }
+        };
+        self.live.bytes.fetch_add(
+            loaded.bytes.len() as u64,
+            std::sync::atomic::Ordering::Relaxed,
+        );
+        if self.cache.contains(&loaded.image_id) || !self.is_first(loaded.image_id) {
+            let described = archive::dimensions(&loaded);
+            return Some(match described {
+                Ok(size) => Item::Image {
+                    file,
+                    picture: info(&loaded, size),
+                    pixels: None,
+                },
+                Err(failure) => failed(file, &loaded, failure),
+            });
+        }
+        Some(self.decode(file, &loaded))
+    }
+
+    /// Reads a file whatever the cache says: its features were there and could not be read.
+    pub fn read_anew(&self, file: ImageRef) -> Item {
+        match archive::load(&file, &self.limits) {
+            LoadOutcome::Loaded(loaded) => self.decode(file, &loaded),
+            LoadOutcome::Failed { image_id, failure } => Item::Failed {
+                file,
+                image_id,
+                picture: None,
+                failure,
+            },
+            LoadOutcome::NotAnImage => {
+                let failure = Failure::read("the file changed while it was read");
+                Item::Failed {
+                    file,
+                    image_id: None,
+                    picture: None,
+                    failure,
+                }
+            }
+        }
+    }
+
+    fn decode(&self, file: ImageRef, loaded: &Loaded) -> Item {
+        let decoded = archive::decode(loaded, &self.limits).and_then(|picture| {
+            let pixels = self.preprocess.apply(&picture);
+            let pixels = pixels.map_err(|error| Failure::decode(error.to_string()))?;
+            Ok(((picture.width, picture.height), pixels))
+        });
+        match decoded {
+            Ok((size, pixels)) => Item::Image {
+                file,
+                picture: info(loaded, size),
+                pixels: Some(pixels),
+            },
+            Err(failure) => {
+                self.note_failure(loaded.image_id, failure.clone());
+                failed(file, loaded, failure)
+            }
+        }
+    }
+
+    fn is_first(&self, id: ImageId) -> bool {
+        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = !met.contains_key(&id);
+        met.entry(id).or_default();
+        first
+    }
+
+    /// Remembers why a content failed, for the files that hold it too.
+    pub fn note_failure(&self, id: ImageId, failure: Failure) {
+        self.met
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Some(failure));
+    }
+
+    pub fn failure(&self, id: &ImageId) -> Option<Failure> {
+        self.met
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+            .flatten()
+    }
+}
+
+fn failed(file: ImageRef, loaded: &Loaded, failure: Failure) -> Item {
+    // A header may tell the size of a picture whose pixels are damaged.
+    let picture = archive::dimensions(loaded)
+        .ok()
+        .map(|size| info(loaded, size));
+    Item::Failed {
+        file,
+        image_id: Some(loaded.image_id),
+        picture,
+        failure,
+    }
+}
+
+fn info(loaded: &Loaded, (width, height): (u32, u32)) -> PictureInfo {
+    let format = loaded.format.as_str().into();
+    PictureInfo {
+        image_id: loaded.image_id,
+        width,
+        height,
+        format,
+    }
+}
+
+fn picture_of(known: &Known) -> Option<PictureInfo> {
+    Some(PictureInfo {
+        image_id: known.image_id?,
+        width: known.width?,
+        height: known.height?,
+        format: known.format.clone()?,
+    })
+}
