@@ -1,1 +1,18 @@
 //! Keeps features as Parquet, keyed by content and encoder.
+//!
+//! image id and features -> [`CacheWriter`] -> `OUT/embeddings/<encoder_id>/part-<run_id>-NNNNN.parquet`
+//! -> [`Cache`] -> features, the very values that were captioned.
+//!
+//! Nothing here knows of images or of captions. A damaged part costs its embeddings, never the run.
+
+mod index;
+mod part;
+mod precision;
+mod reader;
+mod recent;
+mod writer;
+
+pub use part::Spec;
+pub use precision::{Precision, round};
+pub use reader::Cache;
+pub use writer::{CacheError, CacheWriter};

@@ -1,1 +1,16 @@
 //! Decides what a run has to do: what is new, what is known.
+//!
+//! [`Lock`] (one run at a time) -> [`State`] (what earlier runs left) -> [`Plan`] (what to do about
+//! each file) -> [`RunSummary`] (what was done).
+
+#[cfg(test)]
+mod interruption;
+mod lock;
+mod plan;
+mod state;
+mod summary;
+
+pub use lock::{Lock, LockError};
+pub use plan::{Action, Because, Plan, PlanError, PlanOptions};
+pub use state::{KnownRows, State, StateError};
+pub use summary::{Counts, RunOutcome, RunSummary, StageTime, SummaryError, runs};

@@ -1,1 +1,37 @@
 //! Writes captions as rows of Parquet and Arrow tables.
+//!
+//! [`Row`] -> [`PartWriter`] -> Parquet parts -> [`snapshot`] (the current row of each image).
+//!
+//! Everything here reaches its final name whole and synced, or not at all.
+
+#[cfg(test)]
+pub(crate) mod arbitrary;
+mod columns;
+mod durable;
+mod error;
+mod layout;
+mod merge;
+mod parts;
+mod row;
+mod run_id;
+mod schema;
+mod seal;
+mod sealed;
+mod snapshot;
+
+pub(crate) use columns::{Columns, check_columns};
+pub use columns::{Known, KnownColumns, Shared, Status, batch_to_rows, known_schema};
+#[cfg(test)]
+pub(crate) use durable::steps;
+pub use durable::{DurableFile, FileError, Written};
+pub(crate) use durable::{create_dir, names, remove_temporaries};
+pub use error::{Damage, TableError};
+pub use layout::{Layout, LayoutError};
+pub(crate) use layout::{embeddings_part, embeddings_run, is_part};
+pub use merge::{KeyedBatch, Merge, MergedRow, Source};
+pub use parts::{PART_ROWS, Part, PartFile, PartWriter};
+pub use row::{Identity, Outcome, Row};
+pub use run_id::{NotARunId, RunId};
+pub use schema::{rows_to_batch, schema};
+pub use sealed::{SealedFile, SealedWriter};
+pub use snapshot::{Snapshot, SnapshotNotes, part_source, write_snapshot};

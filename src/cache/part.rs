@@ -1,0 +1,179 @@
+//! What a file of embeddings looks like, and how one is read.
+//!
+//! Columns `image_id` string and `embedding` list<float32>, in small row groups, so that one image's
+//! features cost the decoding of few others.
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{Array, AsArray, ListArray, StringArray};
+use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+
+use super::Precision;
+use crate::archive::ImageId;
+use crate::table::{Columns, SealedFile, TableError, check_columns};
+
+/// Features of a row group, before compression.
+const ROW_GROUP_BYTES: usize = 4 << 20;
+/// Features of a part, before compression; held in memory until the part is finished.
+const PART_BYTES: usize = 128 << 20;
+
+pub const ENCODER_ID: &str = "showtell.encoder_id";
+pub const DIMS: &str = "showtell.dims";
+pub const PRECISION: &str = "showtell.precision";
+
+/// Which embeddings: what has to agree before those of an earlier run can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// Architecture, layer, preprocessing and digest of the weights.
+    pub encoder_id: String,
+    /// Values per image.
+    pub dims: usize,
+    pub precision: Precision,
+}
+
+impl Spec {
+    /// Images in a row group.
+    pub fn row_group_rows(&self) -> usize {
+        rows_in(ROW_GROUP_BYTES, self.dims)
+    }
+
+    /// Images in a part.
+    pub fn part_rows(&self) -> usize {
+        rows_in(PART_BYTES, self.dims)
+    }
+
+    /// Whether features kept with `precision` are at least as exact as these.
+    fn is_served_by(&self, precision: Precision) -> bool {
+        precision == Precision::Full || precision == self.precision
+    }
+}
+
+fn rows_in(bytes: usize, dims: usize) -> usize {
+    (bytes / (dims.max(1) * size_of::<f32>())).max(1)
+}
+
+/// The columns of a part.
+pub fn schema() -> SchemaRef {
+    SCHEMA.clone()
+}
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        Field::new("image_id", DataType::Utf8, false),
+        Field::new("embedding", DataType::List(value_field()), false),
+    ]))
+});
+
+pub fn value_field() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Float32, false))
+}
+
+/// How a part is written.
+pub fn properties() -> WriterPropertiesBuilder {
+    let values = ColumnPath::from(vec!["embedding".into(), "list".into(), "element".into()]);
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_dictionary_enabled(false)
+        .set_column_encoding(values.clone(), Encoding::BYTE_STREAM_SPLIT)
+        // The least and the greatest of 4,096 mixed features tell nobody anything.
+        .set_column_statistics_enabled(values, EnabledStatistics::None)
+}
+
+/// A part of an earlier or of this run, open for reading.
+pub struct EmbeddingFile {
+    file: SealedFile,
+    spec: Spec,
+    /// Of the file; at least that of `spec`.
+    precision: Precision,
+}
+
+impl EmbeddingFile {
+    /// Opens the part if it serves `spec`; `None` if its features are less exact than asked for.
+    pub fn open(path: &Path, spec: &Spec) -> Result<Option<Self>, TableError> {
+        let file = SealedFile::open(path)?;
+        check_columns(file.schema(), &schema(), path)?;
+        let note = |key: &str| file.note(key).unwrap_or_default();
+        let expect = |key: &str, expected: &str| match note(key) {
+            found if found == expected => Ok(()),
+            found => Err(TableError::Damaged {
+                path: path.to_owned(),
+                what: format!("its {key} is {found:?}, expected {expected:?}"),
+            }),
+        };
+        expect(ENCODER_ID, &spec.encoder_id)?;
+        expect(DIMS, &spec.dims.to_string())?;
+        let precision = Precision::named(note(PRECISION));
+        match precision.filter(|precision| spec.is_served_by(*precision)) {
+            Some(precision) => Ok(Some(Self {
+                file,
+                spec: spec.clone(),
+                precision,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// The image ids of each row group.
+    pub fn ids(&self) -> Result<Vec<Vec<ImageId>>, TableError> {
+        (0..self.file.row_groups())
+            .map(|at| self.ids_of(at))
+            .collect()
+    }
+
+    fn ids_of(&self, row_group: usize) -> Result<Vec<ImageId>, TableError> {
+        let batch = self.file.read(row_group, &["image_id"])?;
+        let columns = Columns {
+            batch: &batch,
+            path: self.file.path(),
+        };
+        let ids: StringArray = columns.required("image_id")?;
+        let parsed = ids.iter().flatten().enumerate().map(|(row, id)| {
+            id.parse().map_err(|_| TableError::Value {
+                path: self.file.path().to_owned(),
+                row,
+                column: "image_id",
+                value: format!("{id:?}"),
+            })
+        });
+        parsed.collect()
+    }
+
+    /// The features of a row group, in the precision asked for: `[rows, dims]`.
+    pub fn features(&self, row_group: usize) -> Result<Arc<[f32]>, TableError> {
+        let batch = self.file.read(row_group, &["embedding"])?;
+        let columns = Columns {
+            batch: &batch,
+            path: self.file.path(),
+        };
+        let lists: ListArray = columns.required("embedding")?;
+        let dims = self.spec.dims;
+        if let Some(row) = (0..lists.len()).find(|row| lists.value_length(*row) as usize != dims) {
+            return Err(TableError::Value {
+                path: self.file.path().to_owned(),
+                row,
+                column: "embedding",
+                value: format!("of {} values", lists.value_length(row)),
+            });
+        }
+        let first = lists
+            .value_offsets()
+            .first()
+            .map_or(0, |first| *first as usize);
+        let values = lists.values().as_primitive::<Float32Type>();
+        let mut features: Arc<[f32]> = values.values()[first..first + lists.len() * dims].into();
+        if self.precision != self.spec.precision
+            && let Some(features) = Arc::get_mut(&mut features)
+        {
+            self.spec.precision.round(features);
+        }
+        Ok(features)
+    }
+}

@@ -1,0 +1,204 @@
+//! Turns image ids into their features, from whichever part holds them.
+//!
+//! An index over all parts is made when the cache is opened; features are read a row group at a
+//! time, when asked for. A part or a row group that turns out damaged is named and passed over: its
+//! images are then computed again.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Spec;
+use super::index::{Group, Index};
+use super::part::EmbeddingFile;
+use super::recent::Recent;
+use crate::archive::ImageId;
+use crate::table::{
+    Damage, Layout, LayoutError, TableError, embeddings_run, names, remove_temporaries,
+};
+
+/// Bytes of features kept for the next question, unless told otherwise.
+const RECENT_BYTES: usize = 256 << 20;
+
+/// The features kept for one encoder. Shared between the thread that asks and the one that appends.
+pub struct Cache {
+    spec: Spec,
+    directory: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    index: Index,
+    parts: Vec<Arc<EmbeddingFile>>,
+    /// Of the part that is being written.
+    pending: HashMap<ImageId, Arc<[f32]>>,
+    recent: Recent<Group, Arc<[f32]>>,
+    unreadable: HashSet<Group>,
+    damaged: Vec<Damage>,
+}
+
+impl Cache {
+    /// Opens what earlier runs left for `spec`. Damaged parts are left out and listed by
+    /// [`damaged`](Self::damaged); half-written ones are removed, so the caller holds the lock.
+    pub fn open(layout: &Layout, spec: Spec) -> Result<Self, LayoutError> {
+        Self::with_budget(layout, spec, RECENT_BYTES)
+    }
+
+    /// As [`open`](Self::open), keeping at most `budget` bytes of features for the next question.
+    pub fn with_budget(layout: &Layout, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
+        let directory = layout.embeddings(&spec.encoder_id)?;
+        let is_part = |name: &str| embeddings_run(name).is_some();
+        remove_temporaries(&directory, is_part)?;
+        let cache = Self {
+            inner: Mutex::new(Inner {
+                index: Index::default(),
+                parts: Vec::new(),
+                pending: HashMap::new(),
+                recent: Recent::new(budget),
+                unreadable: HashSet::new(),
+                damaged: Vec::new(),
+            }),
+            spec,
+            directory,
+        };
+        for name in names(&cache.directory)?.iter().filter(|name| is_part(name)) {
+            let path = cache.directory.join(name);
+            if let Err(error) = cache.add_part(&path) {
+                cache.lock().note_damage(Damage::new(&path, &error));
+            }
+        }
+        cache.lock().index.settle();
+        Ok(cache)
+    }
+
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// How many images have features here, not counting the part that is being written.
+    pub fn len(&self) -> usize {
+        self.lock().index.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The parts and row groups found damaged so far.
+    pub fn damaged(&self) -> Vec<Damage> {
+        self.lock().damaged.clone()
+    }
+
+    /// Whether [`get`](Self::get) is likely to find the image: its part may yet prove damaged.
+    pub fn contains(&self, id: &ImageId) -> bool {
+        let inner = self.lock();
+        inner.pending.contains_key(id)
+            || inner
+                .index
+                .find(id)
+                .is_some_and(|(group, _)| !inner.unreadable.contains(&group))
+    }
+
+    /// For each image its features, `[dims]`, rounded as the cache keeps them; `None` where they
+    /// have to be computed.
+    pub fn get(&self, ids: &[ImageId]) -> Vec<Option<Vec<f32>>> {
+        let mut found = vec![None; ids.len()];
+        let mut wanted: BTreeMap<Group, Vec<(usize, usize)>> = BTreeMap::new();
+        {
+            let inner = self.lock();
+            for (at, id) in ids.iter().enumerate() {
+                if let Some(features) = inner.pending.get(id) {
+                    found[at] = Some(features.to_vec());
+                } else if let Some((group, row)) = inner.index.find(id) {
+                    wanted.entry(group).or_default().push((at, row));
+                }
+            }
+        }
+        let dims = self.spec.dims;
+        for (group, rows) in wanted {
+            let Some(features) = self.row_group(group) else {
+                continue;
+            };
+            for (at, row) in rows {
+                found[at] = features
+                    .get(row * dims..(row + 1) * dims)
+                    .map(<[f32]>::to_vec);
+            }
+        }
+        found
+    }
+
+    /// The features of a row group, `[rows, dims]`; `None` if they cannot be read.
+    fn row_group(&self, group: Group) -> Option<Arc<[f32]>> {
+        let part = {
+            let mut inner = self.lock();
+            if inner.unreadable.contains(&group) {
+                return None;
+            }
+            if let Some(features) = inner.recent.get(&group) {
+                return Some(features);
+            }
+            inner.parts.get(group.part)?.clone()
+        };
+        // Read with the cache unlocked: others may ask and append meanwhile.
+        match part.features(group.row_group) {
+            Ok(features) => {
+                let bytes = size_of_val(&*features);
+                self.lock().recent.insert(group, features.clone(), bytes);
+                Some(features)
+            }
+            Err(error) => {
+                let mut inner = self.lock();
+                inner.unreadable.insert(group);
+                inner.note_damage(Damage::new(part.path(), &error));
+                None
+            }
+        }
+    }
+
+    /// Holds features until the part that they are written to is finished.
+    pub(super) fn add_pending(&self, id: ImageId, features: Arc<[f32]>) {
+        self.lock().pending.insert(id, features);
+    }
+
+    /// Finds from now on in the finished part what was pending.
+    pub(super) fn finish_part(&self, path: &Path) -> Result<(), TableError> {
+        self.add_part(path)?;
+        let mut inner = self.lock();
+        inner.index.settle();
+        inner.pending.clear();
+        Ok(())
+    }
+
+    fn add_part(&self, path: &Path) -> Result<(), TableError> {
+        let Some(file) = EmbeddingFile::open(path, &self.spec)? else {
+            return Ok(());
+        };
+        let ids = file.ids()?;
+        let mut inner = self.lock();
+        if inner.index.add_part(ids).is_some() {
+            inner.parts.push(Arc::new(file));
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing is left half-changed by a panic elsewhere in the pipeline.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn note_damage(&mut self, damage: Damage) {
+        tracing::warn!(
+            path = %damage.path.display(),
+            reason = damage.reason,
+            "embeddings cannot be read, and will be computed again"
+        );
+        self.damaged.push(damage);
+    }
+}

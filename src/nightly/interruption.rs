@@ -1,0 +1,273 @@
+//! Kills runs at every moment, and looks at what the next run finds.
+//!
+//! After each step that changes the disk the output directory is copied as it is: that is what a
+//! killed run leaves. From each copy the next run has to start with exactly the rows of the parts
+//! finished by then, none lost and none twice, and with the features of each of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use proptest::prelude::*;
+
+use super::{Counts, Lock, RunOutcome, RunSummary, State};
+use crate::cache::{Cache, CacheWriter, Precision, Spec};
+use crate::table::arbitrary::{row, run_id, scratch};
+use crate::table::{Known, Layout, Outcome, PartWriter, Row, RunId, SnapshotNotes, steps};
+
+const DIMS: usize = 3;
+
+/// What a run writes and how it ends.
+#[derive(Debug, Clone)]
+struct Run {
+    /// Of each part, the images and whether they are gone.
+    parts: Vec<Vec<(u8, bool)>>,
+    outcome: RunOutcome,
+}
+
+fn runs() -> impl Strategy<Value = Vec<Run>> {
+    let image = (0u8..6, prop::bool::weighted(0.3));
+    let parts = prop::collection::vec(prop::collection::vec(image, 1..4), 0..3);
+    let outcomes = [
+        RunOutcome::Published,
+        RunOutcome::Refused,
+        RunOutcome::Interrupted,
+    ];
+    let outcome = prop::sample::select(outcomes.to_vec());
+    let run = (parts, outcome).prop_map(|(parts, outcome)| Run { parts, outcome });
+    prop::collection::vec(run, 1..4)
+}
+
+impl Run {
+    /// The rows of each part; a path comes once in a run.
+    fn rows(&self, run_id: RunId) -> Vec<Vec<Row>> {
+        let mut met = std::collections::HashSet::new();
+        let mut rows = Vec::new();
+        for part in &self.parts {
+            let new = part.iter().filter(|(image, _)| met.insert(*image));
+            let part = new.map(|(image, gone)| {
+                let mut row = row(&format!("{}/{image}.jpg", image % 2));
+                row.run_id = run_id;
+                if *gone {
+                    row.outcome = Outcome::Deleted;
+                    row.identity = None;
+                }
+                row
+            });
+            rows.push(part.collect());
+        }
+        rows
+    }
+}
+
+/// What has to be on disk.
+#[derive(Default, Clone)]
+struct Expected {
+    /// The current rows, by path, as the last run that was not refused left them.
+    current: BTreeMap<String, Row>,
+    /// As `current`, with the parts of the run that is on.
+    with_this_run: BTreeMap<String, Row>,
+    /// Of the part that is being written.
+    writing: Vec<Row>,
+    /// Whether the run's summary says that its rows do not count.
+    refused: bool,
+    kills: usize,
+}
+
+impl Expected {
+    fn finish_part(&mut self) {
+        for row in std::mem::take(&mut self.writing) {
+            match row.outcome {
+                Outcome::Deleted => self.with_this_run.remove(&row.uri),
+                _ => self.with_this_run.insert(row.uri.clone(), row),
+            };
+        }
+    }
+
+    fn rows(&self) -> Vec<(&str, RunId)> {
+        let rows = if self.refused {
+            &self.current
+        } else {
+            &self.with_this_run
+        };
+        rows.values()
+            .map(|row| (row.uri.as_str(), row.run_id))
+            .collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20))]
+
+    #[test]
+    fn a_kill_at_any_moment_loses_nothing_that_was_finished(runs in runs()) {
+        let (out, copies) = (scratch(), scratch());
+        let expected = Rc::new(RefCell::new(Expected::default()));
+        let watch = {
+            let (out, expected) = (out.path().to_owned(), expected.clone());
+            move |step: &'static str, path: &Path| {
+                let mut expected = expected.borrow_mut();
+                let name = path.file_name().unwrap().to_string_lossy();
+                if step == "rename" && path.starts_with(out.join("captions")) {
+                    expected.finish_part();
+                } else if step == "rename" && name.ends_with(".json") {
+                    expected.refused = fs::read_to_string(path).unwrap().contains("\"refused\"");
+                }
+                expected.kills += 1;
+                let copy = copies.path().join(expected.kills.to_string());
+                copy_tree(&out, &copy);
+                check(&copy, &expected, step, path);
+                fs::remove_dir_all(&copy).unwrap();
+            }
+        };
+        steps::watched(watch, || {
+            for (number, run) in (1..).zip(&runs) {
+                annotate(out.path(), run_id(number), run, &expected);
+            }
+        });
+        let expected = expected.borrow();
+        prop_assert!(expected.kills > 0);
+        check(out.path(), &expected, "end", out.path());
+    }
+}
+
+/// What a run does, in the order in which it does it.
+fn annotate(out: &Path, run_id: RunId, run: &Run, expected: &RefCell<Expected>) {
+    let layout = Layout::create(out).unwrap();
+    let lock = Lock::acquire(&layout, DateTime::UNIX_EPOCH).unwrap();
+    let state = State::open(&layout, &lock).unwrap();
+    let cache = Arc::new(Cache::open(&layout, spec()).unwrap());
+    let mut features = CacheWriter::new(cache, &layout, &run_id);
+    let mut captions = Vec::new();
+    for (number, rows) in (0..).zip(run.rows(run_id)) {
+        for id in rows.iter().filter_map(|row| row.image_id) {
+            features.append(id, &[0.5; DIMS]).unwrap();
+        }
+        features.finish_part().unwrap();
+        let mut part = PartWriter::create(&layout, &run_id, number);
+        rows.iter().cloned().for_each(|row| part.push(row));
+        expected.borrow_mut().writing = rows;
+        captions.extend(part.finish().unwrap());
+    }
+    let mut snapshot = None;
+    if run.outcome == RunOutcome::Published {
+        let notes = SnapshotNotes {
+            run_id,
+            model: "demo".to_owned(),
+        };
+        snapshot = Some(state.publish(&captions, &notes).unwrap());
+    }
+    // An interrupted run may or may not live to write its summary.
+    if run.outcome != RunOutcome::Interrupted || run.parts.len().is_multiple_of(2) {
+        let embeddings = features.parts().to_vec();
+        summary(run_id, run.outcome, captions, embeddings, snapshot)
+            .write(&layout)
+            .unwrap();
+    }
+    let mut expected = expected.borrow_mut();
+    if expected.refused {
+        expected.with_this_run = expected.current.clone();
+        expected.refused = false;
+    } else {
+        expected.current = expected.with_this_run.clone();
+    }
+}
+
+fn summary(
+    run_id: RunId,
+    outcome: RunOutcome,
+    captions: Vec<crate::table::Part>,
+    embeddings: Vec<crate::table::Part>,
+    snapshot: Option<crate::table::Part>,
+) -> RunSummary {
+    RunSummary {
+        run_id,
+        outcome,
+        started: DateTime::UNIX_EPOCH,
+        finished: DateTime::UNIX_EPOCH,
+        version: "0".to_owned(),
+        roots: vec!["archive".to_owned()],
+        options: BTreeMap::new(),
+        model: "demo".to_owned(),
+        encoder_id: "encoder".to_owned(),
+        captioner_id: None,
+        decoding: None,
+        counts: Counts::default(),
+        bytes_read: 0,
+        stages: BTreeMap::new(),
+        captions,
+        embeddings,
+        snapshot,
+        warnings: Vec::new(),
+    }
+}
+
+fn spec() -> Spec {
+    Spec {
+        encoder_id: "encoder".to_owned(),
+        dims: DIMS,
+        precision: Precision::Bfloat16,
+    }
+}
+
+/// What the next run finds in `out`.
+fn check(out: &Path, expected: &Expected, step: &str, path: &Path) {
+    let moment = format!("killed after {step} of {}", path.display());
+    let layout = Layout::create(out).unwrap();
+    let lock = Lock::acquire(&layout, DateTime::UNIX_EPOCH).unwrap();
+    let state = State::open(&layout, &lock).unwrap();
+    assert_eq!(state.damaged(), [], "{moment}");
+    let known: Vec<Known> = state.known().unwrap().collect::<Result<_, _>>().unwrap();
+    let rows: Vec<_> = known
+        .iter()
+        .map(|row| (row.uri.as_str(), row.run_id))
+        .collect();
+    assert_eq!(rows, expected.rows(), "{moment}");
+
+    let cache = Cache::open(&layout, spec()).unwrap();
+    let ids: Vec<_> = known.iter().filter_map(|row| row.image_id).collect();
+    assert!(cache.get(&ids).iter().all(Option::is_some), "{moment}");
+    assert_eq!(temporaries(out), Vec::<String>::new(), "{moment}");
+
+    // Publishing what was found is the same table again.
+    let notes = SnapshotNotes {
+        run_id: layout.next_run_id(DateTime::UNIX_EPOCH, 0).unwrap(),
+        model: "demo".to_owned(),
+    };
+    state.publish(&[], &notes).unwrap();
+    let state = State::open(&layout, &lock).unwrap();
+    assert!(state.is_published(), "{moment}");
+    let again: Vec<Known> = state.known().unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(again, known, "{moment}");
+}
+
+fn temporaries(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(temporaries(&path));
+        } else if name.ends_with(".tmp") {
+            found.push(name);
+        }
+    }
+    found
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}

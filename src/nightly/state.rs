@@ -1,0 +1,345 @@
+//! Turns what earlier runs left on disk into the rows that the next run starts from.
+//!
+//! The current rows are the snapshot's, overlaid with the finished parts of every later run: a run
+//! that was interrupted has written parts but no snapshot, and its parts are as good as any. A
+//! snapshot names the last run whose rows it holds, and runs are numbered in their order, so what is
+//! later is never in doubt. If the snapshot is lost or damaged, all parts together are the table.
+
+use std::path::PathBuf;
+
+use super::Lock;
+use super::summary::{RunOutcome, RunSummary};
+use crate::table::{
+    Damage, FileError, Known, Layout, LayoutError, Merge, Part, PartFile, Row, RunId, Shared,
+    Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part, known_schema, part_source,
+    remove_temporaries, schema, write_snapshot,
+};
+
+/// Rows turned at a time from their columns into [`Row`]s.
+const BATCH_ROWS: usize = 1024;
+
+/// What earlier runs left.
+#[derive(Debug)]
+pub struct State {
+    layout: Layout,
+    snapshot: Option<Snapshot>,
+    /// Parts of runs later than the snapshot, oldest first.
+    parts: Vec<PathBuf>,
+    later_runs: Vec<RunId>,
+    damaged: Vec<Damage>,
+    removed: Vec<PathBuf>,
+}
+
+/// The state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+impl State {
+    /// Reads what is there, checking every file that it will use. Removes what interrupted runs left
+    /// half-written. Damaged files are left out and listed by [`damaged`](Self::damaged).
+    pub fn open(layout: &Layout, _held: &Lock) -> Result<Self, StateError> {
+        let mut state = Self {
+            layout: layout.clone(),
+            snapshot: None,
+            parts: Vec::new(),
+            later_runs: Vec::new(),
+            damaged: Vec::new(),
+            removed: Vec::new(),
+        };
+        state.clean()?;
+        state.open_snapshot();
+        let last = state
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.notes().run_id);
+        for run_id in layout.runs_with_rows()? {
+            if last.is_some_and(|last| run_id <= last) || state.is_refused(&run_id) {
+                continue;
+            }
+            state.later_runs.push(run_id);
+            for path in layout.parts(&run_id)? {
+                match PartFile::open(&path).and_then(|part| part.check()) {
+                    Ok(()) => state.parts.push(path),
+                    Err(error) => state.note_damage(Damage::new(&path, &error)),
+                }
+            }
+        }
+        Ok(state)
+    }
+
+    fn clean(&mut self) -> Result<(), StateError> {
+        let snapshot = self.layout.snapshot();
+        let is_snapshot = |name: &str| snapshot.file_name().is_some_and(|own| own == name);
+        let mut removed = remove_temporaries(self.layout.out(), is_snapshot)?;
+        for run_id in self.layout.runs_with_rows()? {
+            removed.extend(remove_temporaries(&self.layout.run(&run_id), is_part)?);
+        }
+        let is_summary = |name: &str| {
+            let run_id = name.strip_suffix(".json");
+            run_id.is_some_and(|run_id| run_id.parse::<RunId>().is_ok())
+        };
+        removed.extend(remove_temporaries(&self.layout.summaries(), is_summary)?);
+        for path in &removed {
+            tracing::info!(path = %path.display(), "removed what an interrupted run left");
+        }
+        self.removed = removed;
+        Ok(())
+    }
+
+    fn open_snapshot(&mut self) {
+        let path = self.layout.snapshot();
+        let checked = Snapshot::open(&path).and_then(|snapshot| match snapshot {
+            Some(snapshot) => snapshot.check().map(|()| Some(snapshot)),
+            None => Ok(None),
+        });
+        match checked {
+            Ok(snapshot) => self.snapshot = snapshot,
+            Err(error) => self.note_damage(Damage::new(&path, &error)),
+        }
+    }
+
+    /// Whether the run's rows were kept back by a guard: they were never current.
+    fn is_refused(&mut self, run_id: &RunId) -> bool {
+        match RunSummary::read(&self.layout, run_id) {
+            Ok(summary) => summary.is_some_and(|summary| summary.outcome == RunOutcome::Refused),
+            Err(error) => {
+                self.note_damage(Damage::new(&self.layout.summary(run_id), &error));
+                false
+            }
+        }
+    }
+
+    fn note_damage(&mut self, damage: Damage) {
+        tracing::warn!(
+            path = %damage.path.display(),
+            reason = damage.reason,
+            "left out: images without a row are annotated again"
+        );
+        self.damaged.push(damage);
+    }
+
+    /// The current row of each image, in order.
+    pub fn known(&self) -> Result<KnownRows, TableError> {
+        Ok(KnownRows {
+            merge: Merge::new(self.sources(&known_schema())?),
+            shared: Shared::default(),
+        })
+    }
+
+    /// The current rows, captions and all, in order.
+    pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row, TableError>>, TableError> {
+        let merge = Merge::new(self.sources(&schema())?);
+        let path = self.layout.snapshot();
+        let rows = merge.into_batches(BATCH_ROWS).map(move |batch| {
+            let rows = batch.and_then(|batch| batch_to_rows(&batch, &path));
+            match rows {
+                Ok(rows) => rows.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
+        });
+        Ok(rows.flatten())
+    }
+
+    /// Writes the snapshot that holds these rows and those of `parts`, which the run `notes.run_id`
+    /// has written.
+    pub fn publish(&self, parts: &[Part], notes: &SnapshotNotes) -> Result<Part, TableError> {
+        let mut sources = self.sources(&schema())?;
+        for part in parts {
+            sources.push(part_source(&self.layout.absolute(&part.file), &schema())?);
+        }
+        write_snapshot(&self.layout, sources, notes)
+    }
+
+    fn sources(&self, columns: &arrow::datatypes::SchemaRef) -> Result<Vec<Source>, TableError> {
+        let snapshot = self
+            .snapshot
+            .iter()
+            .map(|snapshot| Ok(snapshot.source(columns)));
+        let parts = self.parts.iter().map(|path| part_source(path, columns));
+        snapshot.chain(parts).collect()
+    }
+
+    /// Whether the snapshot on disk holds exactly the current rows: if no row changes, it may stay.
+    pub fn is_published(&self) -> bool {
+        self.snapshot.is_some() && self.parts.is_empty()
+    }
+
+    /// The snapshot, unless there is none or it is damaged.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        self.snapshot.as_ref()
+    }
+
+    /// The runs whose rows are not in the snapshot yet: interrupted ones, as a rule.
+    pub fn later_runs(&self) -> &[RunId] {
+        &self.later_runs
+    }
+
+    /// The files left out because they are damaged.
+    pub fn damaged(&self) -> &[Damage] {
+        &self.damaged
+    }
+
+    /// The half-written files that were removed.
+    pub fn removed(&self) -> &[PathBuf] {
+        &self.removed
+    }
+}
+
+/// Streams the current rows in order.
+pub struct KnownRows {
+    merge: Merge,
+    shared: Shared,
+}
+
+impl Iterator for KnownRows {
+    type Item = Result<Known, TableError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.merge.next()?;
+        Some(row.and_then(|row| row.known(&mut self.shared)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::table::arbitrary::{Damage as Accident, row, run_id, scratch};
+    use crate::table::{Outcome, PartWriter};
+
+    /// Three nights: the first finds `a` and `b`, the second loses `a`, the third finds `c` and is
+    /// interrupted before it publishes.
+    struct Nights {
+        _out: tempfile::TempDir,
+        layout: Layout,
+        lock: Lock,
+    }
+
+    impl Nights {
+        fn new() -> Self {
+            let out = scratch();
+            let layout = Layout::create(out.path()).unwrap();
+            let lock = Lock::acquire(&layout, DateTime::UNIX_EPOCH).unwrap();
+            let nights = Self {
+                _out: out,
+                layout,
+                lock,
+            };
+            let gone = Row {
+                outcome: Outcome::Deleted,
+                ..row("a")
+            };
+            nights.night(1, vec![row("a"), row("b")], true);
+            nights.night(2, vec![gone], true);
+            nights.night(3, vec![row("c")], false);
+            nights
+        }
+
+        fn night(&self, number: u32, rows: Vec<Row>, published: bool) {
+            let run_id = run_id(number);
+            let state = self.open();
+            let mut part = PartWriter::create(&self.layout, &run_id, 0);
+            for row in rows {
+                part.push(Row { run_id, ..row });
+            }
+            let part = part.finish().unwrap().unwrap();
+            if published {
+                let model = "demo".to_owned();
+                let notes = SnapshotNotes { run_id, model };
+                state.publish(&[part], &notes).unwrap();
+            }
+        }
+
+        fn open(&self) -> State {
+            State::open(&self.layout, &self.lock).unwrap()
+        }
+
+        fn part(&self, number: u32) -> PathBuf {
+            self.layout.part(&run_id(number), 0)
+        }
+    }
+
+    fn check(state: &State, expected: &[(&str, u32)]) {
+        let known = state.known().unwrap().map(Result::unwrap);
+        let known: Vec<_> = known.map(|row| (row.uri, row.run_id)).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(uri, night)| ((*uri).to_owned(), run_id(*night)))
+            .collect();
+        assert_eq!(known, expected);
+        let rows = state.rows().unwrap().map(Result::unwrap);
+        assert_eq!(
+            rows.map(|row| (row.uri, row.run_id)).collect::<Vec<_>>(),
+            expected
+        );
+    }
+
+    #[test]
+    fn goes_on_from_an_interrupted_run() {
+        let nights = Nights::new();
+        let state = nights.open();
+        check(&state, &[("b", 1), ("c", 3)]);
+        assert_eq!(state.later_runs(), [run_id(3)]);
+        assert_eq!(state.snapshot().unwrap().notes().run_id, run_id(2));
+        assert!(!state.is_published());
+    }
+
+    #[test]
+    fn a_lost_snapshot_is_made_again_from_the_parts() {
+        let nights = Nights::new();
+        fs::remove_file(nights.layout.snapshot()).unwrap();
+        let state = nights.open();
+        check(&state, &[("b", 1), ("c", 3)]);
+        assert_eq!(state.damaged(), []);
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_named_and_made_again() {
+        let nights = Nights::new();
+        Accident::Flip(0.5, 1).apply(&nights.layout.snapshot());
+        let state = nights.open();
+        check(&state, &[("b", 1), ("c", 3)]);
+        assert_eq!(state.damaged().len(), 1);
+        assert_eq!(state.damaged()[0].path, nights.layout.snapshot());
+    }
+
+    #[test]
+    fn a_damaged_part_costs_its_own_rows() {
+        let nights = Nights::new();
+        Accident::Cut(0.9).apply(&nights.part(3));
+        let state = nights.open();
+        check(&state, &[("b", 1)]);
+        assert_eq!(state.damaged().len(), 1);
+        assert_eq!(state.damaged()[0].path, nights.part(3));
+    }
+
+    #[test]
+    fn files_of_others_are_left_alone() {
+        let nights = Nights::new();
+        let others = [
+            nights.layout.out().join(".notes.tmp"),
+            nights.layout.captions().join("README.md"),
+            nights.layout.run(&run_id(3)).join("rows.parquet"),
+        ];
+        others
+            .iter()
+            .for_each(|path| fs::write(path, "mine").unwrap());
+        let half = nights
+            .layout
+            .run(&run_id(3))
+            .join(".part-00001.parquet.tmp");
+        fs::write(&half, "half").unwrap();
+        let state = nights.open();
+        check(&state, &[("b", 1), ("c", 3)]);
+        assert_eq!(state.removed(), [half]);
+        assert!(others.iter().all(|path| path.exists()));
+    }
+}

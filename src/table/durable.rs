@@ -1,0 +1,304 @@
+//! Turns bytes into a file that is whole under its name, or not there at all.
+//!
+//! A file is written as `.NAME.tmp` beside its place, synced, renamed, and its directory synced, so
+//! that a run killed at any moment leaves either the old state or the new one. Stands apart because
+//! the table, the cache and the run summaries all owe their readers the same promise.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// A file operation that failed, and on what.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}", path.display())]
+pub struct FileError {
+    pub doing: &'static str,
+    pub path: PathBuf,
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// For `map_err`: names what was done to which path.
+    pub fn on(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+}
+
+/// What [`DurableFile::commit`] left on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    pub bytes: u64,
+    /// BLAKE3 of the whole file.
+    pub digest: blake3::Hash,
+}
+
+/// A file in the making; dropped without [`commit`](Self::commit) it leaves nothing behind.
+pub struct DurableFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    /// `None` once committed.
+    file: Option<BufWriter<File>>,
+    bytes: u64,
+    digest: blake3::Hasher,
+}
+
+impl DurableFile {
+    /// Opens `.NAME.tmp` beside `path`, whose directory must exist.
+    pub fn create(path: &Path) -> Result<Self, FileError> {
+        let temporary = temporary_path(path);
+        let file = File::create(&temporary).map_err(FileError::on("create", &temporary))?;
+        step("create", &temporary);
+        Ok(Self {
+            path: path.to_owned(),
+            temporary,
+            file: Some(BufWriter::with_capacity(1 << 18, file)),
+            bytes: 0,
+            digest: blake3::Hasher::new(),
+        })
+    }
+
+    /// Bytes written so far and their BLAKE3.
+    pub fn so_far(&self) -> Written {
+        Written {
+            bytes: self.bytes,
+            digest: self.digest.finalize(),
+        }
+    }
+
+    /// Makes the file durable under its name: sync, rename over what was there, sync the directory.
+    pub fn commit(mut self) -> Result<Written, FileError> {
+        let writing = FileError::on("write", &self.temporary);
+        let Some(buffered) = self.file.take() else {
+            return Err(writing(io::Error::other("it was committed before")));
+        };
+        let finished = buffered
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)
+            .and_then(|file| {
+                step("write", &self.temporary);
+                file.sync_all()
+            })
+            .map_err(writing)
+            .and_then(|()| {
+                step("sync", &self.temporary);
+                fs::rename(&self.temporary, &self.path)
+                    .map_err(FileError::on("rename into place", &self.path))
+            });
+        if let Err(error) = finished {
+            // Best effort: the next run removes what stays.
+            let _ = fs::remove_file(&self.temporary);
+            return Err(error);
+        }
+        step("rename", &self.path);
+        sync_parent(&self.path)?;
+        step("sync directory", &self.path);
+        Ok(self.so_far())
+    }
+}
+
+impl Write for DurableFile {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let Some(file) = &mut self.file else {
+            return Err(io::Error::other("the file was committed before"));
+        };
+        let written = file.write(buffer)?;
+        self.digest.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // Left to `commit`: syncing half a file serves nobody.
+        Ok(())
+    }
+}
+
+impl Drop for DurableFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            // Without writing out the buffer: the file goes anyway.
+            let _ = file.into_parts();
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Creates `path` and what is missing above it, durably.
+pub fn create_dir(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    {
+        create_dir(parent)?;
+    }
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(FileError::on("create the directory", path)(error)),
+        Ok(()) => {
+            step("create directory", path);
+            sync_parent(path)
+        }
+    }
+}
+
+/// Removes the temporary files that interrupted runs left for files in `directory` whose final name
+/// `is_ours`; returns what went. A missing directory holds none.
+pub fn remove_temporaries(
+    directory: &Path,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, FileError> {
+    let mut removed = Vec::new();
+    for name in names(directory)? {
+        let ours = name
+            .strip_prefix('.')
+            .and_then(|rest| rest.strip_suffix(".tmp"))
+            .is_some_and(&is_ours);
+        if ours {
+            let path = directory.join(&name);
+            fs::remove_file(&path).map_err(FileError::on("remove", &path))?;
+            removed.push(path);
+        }
+    }
+    Ok(removed)
+}
+
+/// The names in `directory` that are UTF-8, sorted; none if it does not exist.
+pub fn names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(FileError::on("list", directory))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(FileError::on("list", directory))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn temporary_path(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.tmp"))
+}
+
+fn sync_parent(path: &Path) -> Result<(), FileError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match File::open(parent).and_then(|directory| directory.sync_all()) {
+        // Some network file systems cannot sync a directory; they order renames themselves.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(())
+        }
+        synced => synced.map_err(FileError::on("sync the directory", parent)),
+    }
+}
+
+#[cfg(not(test))]
+fn step(_name: &'static str, _path: &Path) {}
+
+#[cfg(test)]
+use steps::step;
+
+/// Lets a test look at the disk after each step, as a kill at that moment would leave it.
+#[cfg(test)]
+pub mod steps {
+    use std::cell::RefCell;
+    use std::path::Path;
+
+    type Watcher = Box<dyn FnMut(&'static str, &Path)>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    /// Runs `work` with `watcher` called after each step on this thread.
+    pub fn watched<T>(
+        watcher: impl FnMut(&'static str, &Path) + 'static,
+        work: impl FnOnce() -> T,
+    ) -> T {
+        WATCHER.set(Some(Box::new(watcher)));
+        let result = work();
+        WATCHER.set(None);
+        result
+    }
+
+    pub(super) fn step(name: &'static str, path: &Path) {
+        // Taken out while it runs, so that what the watcher itself does is not watched.
+        if let Some(mut watcher) = WATCHER.take() {
+            watcher(name, path);
+            WATCHER.set(Some(watcher));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::arbitrary::scratch;
+
+    #[test]
+    fn is_there_whole_or_not_at_all() {
+        let directory = scratch();
+        let path = directory.path().join("file");
+        let mut file = DurableFile::create(&path).unwrap();
+        file.write_all(b"old").unwrap();
+        assert_eq!(names(directory.path()).unwrap(), [".file.tmp"]);
+        let written = file.commit().unwrap();
+        assert_eq!(written.digest, blake3::hash(b"old"));
+        assert_eq!(written.bytes, 3);
+
+        let mut file = DurableFile::create(&path).unwrap();
+        file.write_all(&vec![0; 1 << 20]).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        drop(file);
+        assert_eq!(names(directory.path()).unwrap(), ["file"]);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn says_what_could_not_be_done_to_which_file() {
+        let directory = scratch();
+        let path = directory.path().join("missing/file");
+        let error = DurableFile::create(&path).err().unwrap();
+        assert!(error.to_string().starts_with("cannot create "), "{error}");
+        assert!(error.to_string().ends_with("missing/.file.tmp"), "{error}");
+
+        let path = directory.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        let error = DurableFile::create(&path).unwrap().commit().unwrap_err();
+        assert_eq!((error.doing, error.path), ("rename into place", path));
+        assert_eq!(names(directory.path()).unwrap(), ["taken"]);
+    }
+
+    #[test]
+    fn removes_only_temporary_files_that_are_ours() {
+        let directory = scratch();
+        for name in [".a.tmp", ".b.tmp", "a.tmp", ".a", "a"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let removed = remove_temporaries(directory.path(), |name| name == "a").unwrap();
+        assert_eq!(removed, [directory.path().join(".a.tmp")]);
+        assert_eq!(
+            names(directory.path()).unwrap(),
+            [".a", ".b.tmp", "a", "a.tmp"]
+        );
+        let missing = directory.path().join("missing");
+        assert!(remove_temporaries(&missing, |_| true).unwrap().is_empty());
+    }
+}

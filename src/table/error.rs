@@ -1,0 +1,96 @@
+//! What can go wrong between rows and the files that hold them.
+
+use std::path::{Path, PathBuf};
+
+use arrow::error::ArrowError;
+use parquet::errors::ParquetError;
+
+use super::durable::FileError;
+
+/// A table file could not be written, read or trusted.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error("cannot {doing} Parquet {}", path.display())]
+    Parquet {
+        doing: &'static str,
+        path: PathBuf,
+        source: ParquetError,
+    },
+    #[error("cannot {doing} Arrow {}", path.display())]
+    Arrow {
+        doing: &'static str,
+        path: PathBuf,
+        source: ArrowError,
+    },
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("{} has no column {column:?}", path.display())]
+    MissingColumn { path: PathBuf, column: String },
+    #[error("column {column:?} of {} is {found}, expected {expected}", path.display())]
+    ColumnType {
+        path: PathBuf,
+        column: String,
+        expected: String,
+        found: String,
+    },
+    #[error("row {row} of {}: {column} cannot be {value}", path.display())]
+    Value {
+        path: PathBuf,
+        row: usize,
+        column: &'static str,
+        value: String,
+    },
+    #[error("{uri:?} of {root:?} was given two rows in one part")]
+    TwoRows { root: String, uri: String },
+}
+
+impl TableError {
+    pub(crate) fn parquet(doing: &'static str, path: &Path) -> impl FnOnce(ParquetError) -> Self {
+        move |source| Self::Parquet {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn arrow(doing: &'static str, path: &Path) -> impl FnOnce(ArrowError) -> Self {
+        move |source| Self::Arrow {
+            doing,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            what: what.into(),
+        }
+    }
+}
+
+/// A file that was found damaged and left aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub path: PathBuf,
+    /// The error and its causes.
+    pub reason: String,
+}
+
+impl Damage {
+    /// Notes that `path` cannot be used because of `error`.
+    pub fn new(path: &Path, error: &dyn std::error::Error) -> Self {
+        let mut reason = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            reason = format!("{reason}: {error}");
+            cause = error.source();
+        }
+        Self {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
