@@ -7,14 +7,18 @@
 //! first frame counts, and of an icon the largest picture. Colour profiles are ignored: sRGB is
 //! taken for granted, as the networks that look at the pixels do.
 
-use std::io::Cursor;
+use std::error::Error;
+use std::io::{self, Cursor};
 
-use image::codecs::{bmp, gif, ico, png, pnm, qoi, tga, tiff, webp};
+use image::codecs::{bmp, gif, png, pnm, qoi, tga, tiff, webp};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageResult, RgbImage};
 
 use super::jpeg::Jpeg;
-use super::{Failure, Format, Limits, Loaded, panics};
+use super::tiff::Tiff;
+use super::{Failure, Format, Limits, Loaded, ico, panics};
+
+pub(super) const TRUNCATED: &str = "the file is truncated: it ends before the picture does";
 
 /// An image as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,12 +51,40 @@ pub fn dimensions(loaded: &Loaded) -> Result<(u32, u32), Failure> {
     })
 }
 
-fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, String>) -> Result<T, Failure> {
-    let outcome = panics::catch(work)
-        .unwrap_or_else(|message| Err(format!("its decoder broke down over it ({message})")));
-    outcome.map_err(|reason| {
-        Failure::decode(format!("cannot decode this {}: {reason}", format.title()))
+fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, Unfit>) -> Result<T, Failure> {
+    let outcome = panics::catch(work).unwrap_or_else(|message| {
+        Err(Unfit::Broken(format!(
+            "its decoder broke down over it ({message})"
+        )))
+    });
+    let title = format.title();
+    outcome.map_err(|unfit| {
+        Failure::decode(match unfit {
+            Unfit::Broken(reason) => format!("cannot decode this {title}: {reason}"),
+            Unfit::TooLarge(reason) => format!("this {title} is too large: {reason}"),
+            Unfit::Unsupported => format!("{title} is not supported: convert to JPEG"),
+        })
     })
+}
+
+/// Why an image has no pixels.
+enum Unfit {
+    Broken(String),
+    TooLarge(String),
+    /// The whole format, not a rare kind of a supported one.
+    Unsupported,
+}
+
+impl From<String> for Unfit {
+    fn from(reason: String) -> Self {
+        Unfit::Broken(reason)
+    }
+}
+
+impl From<ImageError> for Unfit {
+    fn from(error: ImageError) -> Self {
+        Unfit::Broken(reason(&error))
+    }
 }
 
 /// An image of which the header was read and nothing of its size allocated.
@@ -65,17 +97,27 @@ struct Header<'a> {
 
 enum Source<'a> {
     Jpeg(Jpeg),
+    Tiff(Box<Tiff>),
     Other(Box<dyn ImageDecoder + 'a>),
 }
 
 impl<'a> Header<'a> {
-    fn read(loaded: &'a Loaded) -> Result<Self, String> {
+    fn read(loaded: &'a Loaded) -> Result<Self, Unfit> {
         if loaded.format == Format::Jpeg {
             let jpeg = Jpeg::new(&loaded.bytes)?;
             return Ok(Self {
                 stored: (jpeg.width, jpeg.height),
                 orientation: exif_orientation(jpeg.exif.as_deref()),
                 source: Source::Jpeg(jpeg),
+            });
+        }
+        if loaded.format == Format::Tiff
+            && let Some(tiff) = Tiff::open(&loaded.bytes)?
+        {
+            return Ok(Self {
+                stored: (tiff.width, tiff.height),
+                orientation: tiff.orientation,
+                source: Source::Tiff(Box::new(tiff)),
             });
         }
         let mut decoder = open(loaded)?;
@@ -86,59 +128,59 @@ impl<'a> Header<'a> {
         })
     }
 
-    fn check(&self, limits: &Limits) -> Result<(), String> {
+    fn check(&self, limits: &Limits) -> Result<(), Unfit> {
         let (width, height) = self.stored;
         let pixels = u64::from(width) * u64::from(height);
         if pixels == 0 {
-            return Err(format!("its header claims {width}x{height} pixels"));
+            let reason = format!("its header claims {width}x{height} pixels");
+            return Err(Unfit::Broken(reason));
         }
         if pixels > limits.max_pixels {
-            return Err(format!(
+            return Err(Unfit::TooLarge(format!(
                 "its header claims {width}x{height} = {pixels} pixels, more than the limit of {} (--max-pixels)",
                 limits.max_pixels
-            ));
+            )));
         }
         let decoded = match &self.source {
-            Source::Jpeg(jpeg) => {
-                let samples = pixels * jpeg.channels as u64;
-                // A progressive picture is held as 16-bit coefficients until its last scan.
-                samples * if jpeg.progressive { 3 } else { 1 }
-            }
+            Source::Jpeg(jpeg) => jpeg.decoded_bytes(),
+            Source::Tiff(tiff) => tiff.decoded_bytes(),
             Source::Other(decoder) => decoder.total_bytes(),
         };
         // The decoder's own form, and the picture before and after it is turned upright.
         let turned = if swaps_sides(self.orientation) { 2 } else { 1 };
         let needed = decoded.saturating_add(pixels * 3 * turned);
         if needed > limits.max_memory {
-            return Err(format!(
-                "its {width}x{height} pixels need {needed} bytes of memory, more than the limit of {}",
+            return Err(Unfit::TooLarge(format!(
+                "its {width}x{height} pixels need {needed} bytes of memory, more than the limit of {} (--max-memory)",
                 limits.max_memory
-            ));
+            )));
         }
         Ok(())
     }
 
-    fn pixels(self, limits: &Limits) -> Result<Picture, String> {
+    fn pixels(self, limits: &Limits) -> Result<Picture, Unfit> {
         let (width, height) = self.stored;
-        let image = match self.source {
+        let rgb = match self.source {
             Source::Jpeg(jpeg) => {
                 let channels = jpeg.channels;
                 let pixels = jpeg.read()?;
-                let rgb = if channels == 1 {
+                if channels == 1 {
                     grey_to_rgb(&pixels)
                 } else {
                     pixels
-                };
-                RgbImage::from_raw(width, height, rgb)
-                    .ok_or("its decoder gave fewer pixels than its header claims")?
+                }
             }
+            Source::Tiff(tiff) => tiff.read(limits.max_memory)?,
             Source::Other(mut decoder) => {
                 let mut allowed = image::Limits::no_limits();
                 allowed.max_alloc = Some(limits.max_memory);
-                decoder.set_limits(allowed).map_err(reason)?;
-                flatten(DynamicImage::from_decoder(decoder).map_err(reason)?)
+                decoder.set_limits(allowed)?;
+                flatten(DynamicImage::from_decoder(decoder)?).into_raw()
             }
         };
+        let image = RgbImage::from_raw(width, height, rgb).ok_or_else(|| {
+            Unfit::Broken("its decoder gave fewer pixels than its header claims".to_owned())
+        })?;
         let mut image = DynamicImage::ImageRgb8(image);
         image.apply_orientation(self.orientation);
         Ok(Picture {
@@ -149,25 +191,33 @@ impl<'a> Header<'a> {
     }
 }
 
-fn open(loaded: &Loaded) -> Result<Box<dyn ImageDecoder + '_>, String> {
+fn open(loaded: &Loaded) -> Result<Box<dyn ImageDecoder + '_>, Unfit> {
     let bytes = Cursor::new(&loaded.bytes[..]);
     Ok(match loaded.format {
-        Format::Png => Box::new(png::PngDecoder::new(bytes).map_err(reason)?),
-        Format::Gif => Box::new(gif::GifDecoder::new(bytes).map_err(reason)?),
-        Format::Webp => Box::new(webp::WebPDecoder::new(bytes).map_err(reason)?),
-        Format::Bmp => Box::new(bmp::BmpDecoder::new(bytes).map_err(reason)?),
-        Format::Tiff => Box::new(tiff::TiffDecoder::new(bytes).map_err(reason)?),
-        Format::Pnm => Box::new(pnm::PnmDecoder::new(bytes).map_err(reason)?),
-        Format::Tga => Box::new(tga::TgaDecoder::new(bytes).map_err(reason)?),
-        Format::Ico => Box::new(ico::IcoDecoder::new(bytes).map_err(reason)?),
-        Format::Qoi => Box::new(qoi::QoiDecoder::new(bytes).map_err(reason)?),
-        unsupported => {
-            return Err(format!(
-                "{} is not supported: convert it to JPEG",
-                unsupported.title()
-            ));
-        }
+        Format::Png => Box::new(png::PngDecoder::new(bytes)?),
+        Format::Gif => Box::new(gif::GifDecoder::new(bytes)?),
+        Format::Webp => Box::new(webp::WebPDecoder::new(bytes)?),
+        Format::Bmp => Box::new(bmp::BmpDecoder::new(bytes)?),
+        Format::Tiff => Box::new(tiff::TiffDecoder::new(bytes)?),
+        Format::Pnm => Box::new(pnm::PnmDecoder::new(bytes)?),
+        Format::Tga => Box::new(tga::TgaDecoder::new(bytes)?),
+        Format::Ico => ico::open(&loaded.bytes).ok_or_else(truncated)??,
+        Format::Qoi => Box::new(qoi::QoiDecoder::new(bytes)?),
+        Format::Jpeg
+        | Format::Heic
+        | Format::Avif
+        | Format::Jxl
+        | Format::Jp2
+        | Format::Psd
+        | Format::Svg
+        | Format::Exr
+        | Format::Hdr
+        | Format::Raw => return Err(Unfit::Unsupported),
     })
+}
+
+fn truncated() -> Unfit {
+    Unfit::Broken(TRUNCATED.to_owned())
 }
 
 /// An orientation that cannot be read is none: metadata never fails an image.
@@ -191,8 +241,16 @@ fn swaps_sides(orientation: Orientation) -> bool {
     orientation.to_exif() >= 5
 }
 
-fn reason(error: ImageError) -> String {
-    error.to_string()
+/// What the decoder says, without the layers of wrapping that it says it in.
+fn reason(error: &ImageError) -> String {
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match innermost.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED.to_owned(),
+        _ => innermost.to_string(),
+    }
 }
 
 /// Any kind of pixels as RGB, with transparency over white.

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::format::{Evidence, HEADER_BYTES, Sniffed, TGA_FOOTER, promises_image, sniff};
-use super::{Failure, Format, ImageId, ImageRef, Limits};
+use super::sniff::{Evidence, HEADER_BYTES, Sniffed, TGA_FOOTER, promises_image, sniff};
+use super::{Failure, Format, ImageId, ImageRef, Limits, tiff};
 
 /// An image as it lies in the archive, whole and not yet decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,6 +100,10 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
             )),
         });
     }
+    let format = match format {
+        Format::Tiff if tiff::is_camera_raw(&bytes) => Format::Raw,
+        format => format,
+    };
     Ok(LoadOutcome::Loaded(Loaded {
         image_id: ImageId::of(&bytes),
         bytes,

@@ -9,6 +9,9 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+
+use super::decode::TRUNCATED;
 
 /// Zeros behind the picture's data. The decoder reads up to eight bytes ahead of what it decodes;
 /// where it wants more than these, data is missing.
@@ -21,7 +24,7 @@ pub(super) struct Jpeg {
     stream: Vec<u8>,
     pub width: u32,
     pub height: u32,
-    pub progressive: bool,
+    progressive: bool,
     /// How many channels [`Jpeg::read`] gives: 1 or 3.
     pub channels: usize,
     /// The EXIF block, without its `Exif` signature.
@@ -34,7 +37,7 @@ impl Jpeg {
         let mut stream;
         if structure.progressive {
             if !structure.complete {
-                return Err("the file is truncated: its end marker is missing".to_owned());
+                return Err(TRUNCATED.to_owned());
             }
             stream = bytes.to_vec();
         } else {
@@ -62,6 +65,13 @@ impl Jpeg {
         })
     }
 
+    /// Bytes that decoding holds beside the finished picture, or as the picture itself.
+    pub(super) fn decoded_bytes(&self) -> u64 {
+        let samples = u64::from(self.width) * u64::from(self.height) * self.channels as u64;
+        // A progressive picture is held as 16-bit coefficients until its last scan.
+        samples * if self.progressive { 3 } else { 1 } + self.stream.len() as u64
+    }
+
     /// The pixels, `[height, width, channels]`, u8.
     pub(super) fn read(self) -> Result<Vec<u8>, String> {
         let colours = if self.channels == 1 {
@@ -86,8 +96,13 @@ fn options() -> DecoderOptions {
         .set_max_height(usize::MAX)
 }
 
-fn reason(error: zune_jpeg::errors::DecodeErrors) -> String {
-    format!("{error:?}")
+fn reason(error: DecodeErrors) -> String {
+    match error {
+        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => TRUNCATED.to_owned(),
+        DecodeErrors::Format(reason) => reason,
+        DecodeErrors::FormatStatic(reason) => reason.to_owned(),
+        error => format!("{error:?}"),
+    }
 }
 
 /// Where the parts of a JPEG lie (ITU-T T.81, Annex B).

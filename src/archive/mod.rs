@@ -9,10 +9,13 @@
 mod decode;
 mod exclude;
 mod format;
+mod ico;
 mod identify;
 mod image_id;
 mod jpeg;
 mod panics;
+mod sniff;
+mod tiff;
 mod uri;
 mod walk;
 

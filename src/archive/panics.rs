@@ -48,6 +48,9 @@ fn message(payload: &(dyn Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -60,5 +63,23 @@ mod tests {
             Err::<(), _>("row 3".to_owned())
         );
         assert!(!CATCHING.get());
+    }
+
+    #[test]
+    fn only_caught_panics_are_quiet() {
+        static REPORTED: AtomicUsize = AtomicUsize::new(0);
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if info.payload_as_str() == Some("told apart") {
+                REPORTED.fetch_add(1, Ordering::SeqCst);
+            } else {
+                before(info);
+            }
+        }));
+        quiet_panics();
+        assert!(catch(|| panic!("told apart")).is_err());
+        assert_eq!(REPORTED.load(Ordering::SeqCst), 0);
+        assert!(thread::spawn(|| panic!("told apart")).join().is_err());
+        assert_eq!(REPORTED.load(Ordering::SeqCst), 1);
     }
 }

@@ -7,7 +7,7 @@
 //! Nothing here holds a tensor.
 
 use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use crate::archive::Picture;
@@ -154,16 +154,24 @@ impl Preprocess {
             .map_err(|_| wrong_picture())?;
 
         let (resized_width, resized_height) = self.resize.of(width, height);
-        let (left, span_x) = source_span(width, resized_width, self.crop);
-        let (top, span_y) = source_span(height, resized_height, self.crop);
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .use_alpha(false)
-            .crop(left, top, span_x, span_y);
-        let mut square = Image::new(self.crop, self.crop, PixelType::U8x3);
-        Resizer::new()
-            .resize(&source, &mut square, &options)
-            .map_err(|error| PreprocessError::Resize(error.to_string()))?;
+        let across = Span::of_middle(width, resized_width, self.crop);
+        let down = Span::of_middle(height, resized_height, self.crop);
+        let rows = down.reach(height);
+
+        // Pillow goes across first and rounds to levels in between. Only the rows that the second
+        // pass looks at are made.
+        let strip = resample(
+            &source,
+            (across.begin, across.length),
+            (f64::from(rows.start), f64::from(rows.end - rows.start)),
+            (self.crop, rows.end - rows.start),
+        )?;
+        let square = resample(
+            &strip,
+            (0.0, f64::from(self.crop)),
+            (down.begin - f64::from(rows.start), down.length),
+            (self.crop, self.crop),
+        )?;
         Ok(square.into_vec())
     }
 }
@@ -192,16 +200,55 @@ impl Resize {
     }
 }
 
-/// The part of a source line of `length` pixels, resized to `resized`, that the middle `crop` of the
-/// result shows: where it begins, and how long it is.
+/// The part of a source line that ends up in the square, in source pixels.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    begin: f64,
+    length: f64,
+    /// Source pixels per pixel of the square.
+    scale: f64,
+}
+
+impl Span {
+    /// What the middle `crop` pixels show of a line of `length` pixels that is resized to `resized`.
+    fn of_middle(length: u32, resized: u64, crop: u32) -> Self {
+        let scale = f64::from(length) / resized as f64;
+        let begin = half_to_even(resized.saturating_sub(crop.into())) as f64 * scale;
+        Self {
+            begin,
+            // Rounding may carry the end past the last pixel by a hair, which would be refused.
+            length: (f64::from(crop) * scale).min(f64::from(length) - begin),
+            scale,
+        }
+    }
+
+    /// The whole source pixels that a bilinear filter looks at, which reaches over both ends.
+    fn reach(&self, length: u32) -> std::ops::Range<u32> {
+        let support = self.scale.max(1.0);
+        let first = (self.begin - support).floor().max(0.0);
+        let end = (self.begin + self.length + support).ceil();
+        first as u32..(end as u32).min(length)
+    }
+}
+
+/// Antialiased bilinear, from a part of a picture (begin and length of each side) to `(width, height)`.
 ///
-/// The filter reaches over the ends of this part, so the result is that of cutting after resizing.
-fn source_span(length: u32, resized: u64, crop: u32) -> (f64, f64) {
-    let per_pixel = f64::from(length) / resized as f64;
-    let begin = half_to_even(resized.saturating_sub(crop.into())) as f64 * per_pixel;
-    let span = f64::from(crop) * per_pixel;
-    // Rounding may carry the end past the last pixel by a hair, which would be refused.
-    (begin, span.min(f64::from(length) - begin))
+/// Pixels around the part count where the filter reaches them, so this is cutting after resizing.
+fn resample(
+    source: &impl IntoImageView,
+    (left, width): (f64, f64),
+    (top, height): (f64, f64),
+    (to_width, to_height): (u32, u32),
+) -> Result<Image<'static>, PreprocessError> {
+    let options = ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false)
+        .crop(left, top, width, height);
+    let mut resized = Image::new(to_width, to_height, PixelType::U8x3);
+    Resizer::new()
+        .resize(source, &mut resized, &options)
+        .map_err(|error| PreprocessError::Resize(error.to_string()))?;
+    Ok(resized)
 }
 
 /// Half of `number`, as Python's `round` has it, by which torchvision's `CenterCrop` cuts.
@@ -254,3 +301,6 @@ impl TryFrom<Unchecked> for Preprocess {
         Ok(preprocess)
     }
 }
+
+#[cfg(test)]
+mod tests;

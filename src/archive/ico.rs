@@ -1,0 +1,105 @@
+//! Turns an icon file into the largest picture in it.
+//!
+//! `image` prefers colour depth to size and refuses an icon of which the directory and the picture
+//! disagree, as they often do on the web. So the choice is made here, and what goes to its decoder is
+//! an icon file of one entry that agrees.
+
+use std::io::Cursor;
+
+use image::codecs::{ico, png};
+use image::{ImageDecoder, ImageResult};
+
+use super::sniff::{u16_le, u32_le};
+
+const HEADER: usize = 6;
+const ENTRY: usize = 16;
+
+/// A decoder for the largest picture, of the deepest colours among equals. None if no entry has its
+/// bytes in the file.
+pub(super) fn open(bytes: &[u8]) -> Option<ImageResult<Box<dyn ImageDecoder + '_>>> {
+    let count = usize::from(u16_le(bytes, 4)?);
+    let picture = (0..count)
+        .filter_map(|index| Picture::of(bytes, bytes.get(HEADER + index * ENTRY..)?))
+        .max_by_key(|picture| {
+            (
+                u64::from(picture.width) * u64::from(picture.height),
+                picture.depth,
+            )
+        })?;
+    Some(picture.open())
+}
+
+struct Picture<'a> {
+    width: u32,
+    height: u32,
+    /// Bits per pixel.
+    depth: u16,
+    bytes: &'a [u8],
+}
+
+impl<'a> Picture<'a> {
+    fn of(file: &'a [u8], entry: &[u8]) -> Option<Self> {
+        let [width, height, ..] = *entry.first_chunk::<ENTRY>()?;
+        let depth = u16_le(entry, 6)?;
+        let length = usize::try_from(u32_le(entry, 8)?).ok()?;
+        let offset = usize::try_from(u32_le(entry, 12)?).ok()?;
+        let bytes = file.get(offset..offset.checked_add(length)?)?;
+        // Zero stands for 256, and the directory cannot say more; the picture's own header can.
+        let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
+        let (width, height) = if is_png(bytes) {
+            let side = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
+            (side(16)?, side(20)?)
+        } else {
+            // A bitmap in an icon counts its rows twice: once for the colours, once for the mask.
+            (
+                u32_le(bytes, 4).unwrap_or(side(width)),
+                u32_le(bytes, 8).map_or(side(height), |rows| rows / 2),
+            )
+        };
+        Some(Self {
+            width,
+            height,
+            depth,
+            bytes,
+        })
+    }
+
+    fn open(self) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+        if is_png(self.bytes) {
+            return Ok(Box::new(png::PngDecoder::new(Cursor::new(self.bytes))?));
+        }
+        // Zero stands for 256 here too; larger bitmaps are not told apart by the decoder.
+        let side = |side: u32| if side >= 256 { 0 } else { side as u8 };
+        let bytes = without_short_mask(self.bytes).unwrap_or(self.bytes);
+        let mut file = vec![0, 0, 1, 0, 1, 0];
+        file.extend([side(self.width), side(self.height), 0, 0, 1, 0]);
+        file.extend(self.depth.to_le_bytes());
+        file.extend((bytes.len() as u32).to_le_bytes());
+        file.extend(((HEADER + ENTRY) as u32).to_le_bytes());
+        file.extend(bytes);
+        Ok(Box::new(ico::IcoDecoder::new(Cursor::new(file))?))
+    }
+}
+
+/// A bitmap without its mask of transparency, if that is shorter than its rows, padded to 32 bits,
+/// would be: Pillow writes them without the padding. None if the bitmap is fine as it is.
+fn without_short_mask(bitmap: &[u8]) -> Option<&[u8]> {
+    let field = |at| u32_le(bitmap, at).map(u64::from);
+    let (header, width, height) = (field(0)?, field(4)?, field(8)? / 2);
+    let depth = u64::from(u16_le(bitmap, 14)?);
+    let palette = match (field(32)?, depth) {
+        (0, 1..=8) => 1 << depth,
+        (colours, _) => colours,
+    };
+    let row = |bits: u64| (width * bits).div_ceil(32) * 4;
+    let pixels_end = header + palette * 4 + row(depth).checked_mul(height)?;
+    let mask_end = pixels_end.checked_add(row(1).checked_mul(height)?)?;
+    if bitmap.len() as u64 >= mask_end {
+        return None;
+    }
+    bitmap.get(..usize::try_from(pixels_end).ok()?)
+}
+
+fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1A\n")
+}
