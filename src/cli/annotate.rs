@@ -12,9 +12,9 @@ use showtell::nightly::RunOutcome;
 use showtell::pipeline::{Models, RunConfig};
 
 use super::exit::Exit;
-use super::run::{ArchiveArguments, DeviceArguments, UsageError};
+use super::run::{ArchiveArguments, DeviceArguments, UsageError, watched};
 use super::terminal::Terminal;
-use super::{model, report, run};
+use super::{model, report};
 
 /// Captions every image below some directories, and writes the captions as a table
 ///
@@ -78,7 +78,7 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
         encoder: encoder::load(&found.config.encoder, &weights, device, kind)?,
         captioner: Some((found.captioner(device)?, decoding)),
     };
-    let summary = run::watched(&config, &models, terminal)?;
+    let summary = watched(&config, &models, terminal)?;
     report::annotated(&summary, &config.out, &found.config, terminal)?;
     Ok(match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,

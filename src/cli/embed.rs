@@ -9,9 +9,9 @@ use showtell::nightly::RunOutcome;
 use showtell::pipeline::Models;
 
 use super::exit::Exit;
-use super::run::{ArchiveArguments, DeviceArguments};
+use super::report;
+use super::run::{ArchiveArguments, DeviceArguments, watched};
 use super::terminal::Terminal;
-use super::{report, run};
 
 /// Computes the features of every image below some directories, and keeps them as Parquet
 #[derive(Debug, Args)]
@@ -50,7 +50,7 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
         encoder: encoder::load(&description, &arguments.weights, device, kind)?,
         captioner: None,
     };
-    let summary = run::watched(&config, &models, terminal)?;
+    let summary = watched(&config, &models, terminal)?;
     report::embedded(&summary, &config.out, terminal)?;
     Ok(match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,

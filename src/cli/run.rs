@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use indicatif::HumanCount;
 use showtell::archive::{Hidden, Limits, Walk, WalkConfig, quiet_panics};
 use showtell::cache;
@@ -115,7 +116,7 @@ pub fn watched(
     quiet_panics();
     let stop = super::stop_flag()?;
     let live = Live::default();
-    let (finished, ended) = std::sync::mpsc::channel::<()>();
+    let (finished, ended) = bounded::<()>(0);
     let summary = std::thread::scope(|scope| {
         scope.spawn(|| watch(config, &live, &stop, terminal, &ended));
         let summary = pipeline::run(config, models, &live, &stop);
@@ -134,9 +135,9 @@ const QUIET_INTERVAL: Duration = Duration::from_secs(60);
 fn watch(
     config: &RunConfig,
     live: &Live,
-    stop: &std::sync::atomic::AtomicBool,
+    stop: &AtomicBool,
     terminal: &Terminal,
-    ended: &std::sync::mpsc::Receiver<()>,
+    ended: &Receiver<()>,
 ) {
     let bar = terminal.progress("{bar:30} {pos}/{len} images  {per_sec}  {eta} left  {msg}");
     let interval = if terminal.interactive {
@@ -146,8 +147,8 @@ fn watch(
     };
     // How many files there are is not known before the walk is over, and the walk waits for the
     // network. A second walk that only counts is far ahead of it.
-    let counted = std::sync::atomic::AtomicU64::new(0);
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let counted = AtomicU64::new(0);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         if terminal.interactive {
             scope.spawn(|| {
@@ -160,7 +161,7 @@ fn watch(
             });
         }
         let mut said_stop = false;
-        while ended.recv_timeout(interval) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
             let counts = live.counts();
             let done = counts.captioned + counts.failed + counts.unchanged;
             let total = match live.walked.load(Ordering::Relaxed) {

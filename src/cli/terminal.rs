@@ -73,6 +73,7 @@ pub fn start(arguments: &LogArguments) -> Terminal {
         bar,
         interactive,
         quiet: arguments.quiet,
+        json: arguments.log_format == LogFormat::Json,
     }
 }
 

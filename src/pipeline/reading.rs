@@ -4,6 +4,7 @@
 //! opened. Of files with equal bytes only one is decoded.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -145,17 +146,14 @@ impl<'a> ReadingStage<'a> {
             }
             LoadOutcome::NotAnImage => {
                 count(&self.live.not_images);
-                self.live
-                    .found
-                    .fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+                self.live.found.fetch_sub(1, Ordering::Relaxed);
                 // What was an image in an earlier run and is none now has gone from the archive.
                 return known.map(Item::Deleted);
             }
         };
-        self.live.bytes.fetch_add(
-            loaded.bytes.len() as u64,
-            std::sync::atomic::Ordering::Relaxed,
-        );
+        self.live
+            .bytes
+            .fetch_add(loaded.bytes.len() as u64, Ordering::Relaxed);
         if self.cache.contains(&loaded.image_id) || !self.is_first(loaded.image_id) {
             let described = archive::dimensions(&loaded);
             return Some(match described {

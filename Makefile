@@ -1,0 +1,75 @@
+# make help tells what there is. Everything that is missing is fetched into folders that git ignores.
+
+DIR     ?=
+OUT     ?= out
+MODEL   ?= demo
+ARGS    ?=
+
+# A libtorch that the user has, by LIBTORCH or in /usr/lib; otherwise one that is fetched.
+LIBTORCH_FOLDER ?= $(CURDIR)/.libtorch
+ifndef LIBTORCH
+  ifneq ($(wildcard /usr/lib/libtorch.so),)
+    LIBTORCH := /usr
+  else
+    LIBTORCH := $(LIBTORCH_FOLDER)
+    FETCHED  := $(LIBTORCH_FOLDER)/build-version
+  endif
+endif
+export LIBTORCH
+
+CARGO   ?= cargo
+PYTHON  ?= python3
+TARGET  := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+PACKAGES := $(CURDIR)/.python
+
+.DEFAULT_GOAL := help
+.PHONY: help annotate build test format lint unit readers doctor samples clean prerequisites
+
+help: ## Tell what can be made
+	@echo "showtell: an archive of images becomes a table of captions"
+	@echo
+	@echo "  make annotate DIR=photos [OUT=out] [MODEL=demo] [ARGS=\"--beam 5\"]"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+annotate: build ## Caption the images below DIR into the table in OUT
+	@test -n "$(DIR)" || { echo "make annotate: say which directory: make annotate DIR=photos" >&2; exit 2; }
+	$(TARGET)/release/showtell annotate $(DIR) --out $(OUT) --model $(MODEL) $(ARGS)
+
+build: prerequisites $(FETCHED) ## Build the program, fetching libtorch first if there is none
+	$(CARGO) build --release --locked
+
+test: format lint unit readers ## Check format and lints, run all tests, read a table with other readers
+
+format:
+	$(CARGO) fmt --check
+
+lint: prerequisites $(FETCHED)
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+unit: prerequisites $(FETCHED)
+	$(CARGO) test --locked
+
+readers: build $(PACKAGES)/installed
+	$(TARGET)/release/showtell annotate data/samples --quiet --out $(TARGET)/readers --model $(MODEL)
+	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/read.py $(TARGET)/readers
+
+doctor: build ## Tell what this machine has, and what is missing
+	$(TARGET)/release/showtell doctor
+
+samples: build ## Draw data/samples again
+	$(TARGET)/release/showtell scenes --samples --out data/samples
+
+clean: ## Remove what was built; fetched libraries stay
+	$(CARGO) clean
+
+prerequisites:
+	@PYTHON=$(PYTHON) CARGO=$(CARGO) sh scripts/prerequisites.sh
+
+$(LIBTORCH_FOLDER)/build-version: scripts/libtorch.py scripts/libtorch-cuda.txt | prerequisites
+	$(PYTHON) scripts/libtorch.py --into $(LIBTORCH_FOLDER)
+	@touch $@
+
+$(PACKAGES)/installed: tests/readers/requirements.txt | prerequisites
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target $(PACKAGES) -r $<
+	@touch $@
