@@ -19,6 +19,9 @@ pub struct TrainingConfig {
     pub purpose: Option<String>,
     /// Model directory that the best epoch is saved to.
     pub output: PathBuf,
+    /// Model directory whose weights to go on from, instead of from nothing.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
     /// Decides weights, order and dropout.
     pub seed: i64,
     pub data: DataConfig,
@@ -62,7 +65,7 @@ pub struct OptimiserConfig {
     /// Share of the word embeddings and of the LSTM's outputs that is set to zero.
     pub dropout: f64,
     /// Weight of the binary cross-entropy, summed over the vocabulary, of telling from fc7 which
-    /// words the captions hold. Without it a network that starts from nothing learns the language
+    /// words the captions agree on. Without it a network that starts from nothing learns the language
     /// and never looks at the picture.
     pub word_presence: f64,
 }

@@ -13,6 +13,7 @@ use super::TrainingError;
 use crate::captioner::show_tell::{self, ShowTellConfig};
 use crate::encoder::EncoderConfig;
 use crate::encoder::vgg16::{Convolution, Normalisation};
+use crate::encoder::weights;
 
 /// Added to a variance before its root is taken.
 const EPSILON: f64 = 1e-5;
@@ -64,6 +65,21 @@ impl Normalised {
             true,
         )?
         .f_relu_()
+    }
+
+    /// Takes over a plain layer's weight and bias. `x` is what the layer gives with that weight and
+    /// no bias: its mean and variance become the running ones, and gain and shift undo them.
+    fn unfold(&mut self, bias: &Tensor, x: &Tensor) -> Result<(), tch::TchError> {
+        let over: Vec<i64> = (0..x.dim() as i64)
+            .filter(|dimension| *dimension != 1)
+            .collect();
+        let (variance, mean) = x.f_var_mean_dim(&over[..], false, false)?;
+        self.gain
+            .f_copy_(&variance.f_add_scalar(EPSILON)?.f_sqrt()?)?;
+        self.shift
+            .f_copy_(&mean.f_add(&bias.f_to_device(x.device())?)?)?;
+        self.running_mean.f_copy_(&mean)?;
+        self.running_variance.f_copy_(&variance)
     }
 
     /// Weight and bias of the layer that gives what the layer and its normalisation give together.
@@ -149,6 +165,47 @@ impl TrainableVgg16 {
         Ok(x)
     }
 
+    /// Takes over a plain VGG-16 of the same dimensions; `pixels`, `[batch, 3, crop, crop]`, u8, are
+    /// pictures of the kind that it is to go on learning from.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape, or the device fails.
+    pub fn start_from(&mut self, file: &Path, pixels: &Tensor) -> Result<(), TrainingError> {
+        let _no_gradients = tch::no_grad_guard();
+        let mut plain = weights::read(file)?;
+        let none: Option<&Tensor> = None;
+        let mut take = |layer: &mut Normalised| -> Result<Tensor, TrainingError> {
+            let (weight, bias) = (
+                format!("{}.weight", layer.name),
+                format!("{}.bias", layer.name),
+            );
+            let weight = weights::take(&mut plain, file, &weight, &layer.weight.size())?;
+            layer.weight.f_copy_(&weight)?;
+            Ok(weights::take(&mut plain, file, &bias, &layer.gain.size())?)
+        };
+        let mut x = self.input.apply(pixels)?;
+        for (layer, pooled) in &mut self.convolutions {
+            let bias = take(layer)?;
+            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
+            layer.unfold(&bias, &x)?;
+            x = layer.normalise(&x, Mode::Inference)?;
+            if *pooled {
+                x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            }
+        }
+        x = x
+            .f_adaptive_avg_pool2d([self.side, self.side])?
+            .f_flatten(1, -1)?;
+        for layer in &mut self.linear {
+            let bias = take(layer)?;
+            x = x.f_linear(&layer.weight, none)?;
+            layer.unfold(&bias, &x)?;
+            x = layer.normalise(&x, Mode::Inference)?;
+        }
+        Ok(())
+    }
+
     /// Writes a plain VGG-16 under torchvision's names.
     ///
     /// # Errors
@@ -185,6 +242,17 @@ pub struct CaptionBatch {
     pub inputs: Tensor,
     /// `[captions, steps]`, i64: words and end token, then [`CaptionBatch::PADDING`].
     pub targets: Tensor,
+}
+
+/// Which words the captions of each picture agree on; both `[pictures, words]`, f32.
+///
+/// Words that some captions hold and others do not are how people word things, not what they see:
+/// telling them would only teach noise.
+pub struct WordPresence {
+    /// 1 where nearly all captions hold the word.
+    pub present: Tensor,
+    /// 0 where only some do.
+    pub counted: Tensor,
 }
 
 impl CaptionBatch {
@@ -288,7 +356,7 @@ impl TrainableShowTell {
     }
 
     /// Binary cross-entropy, summed over the vocabulary and averaged over the pictures, of telling
-    /// which words a picture's captions hold. `present`: `[pictures, words]`, 0 or 1, f32.
+    /// which words a picture's captions agree on.
     ///
     /// # Errors
     ///
@@ -296,14 +364,32 @@ impl TrainableShowTell {
     pub fn presence_loss(
         &self,
         features: &Tensor,
-        present: &Tensor,
+        words: &WordPresence,
     ) -> Result<Tensor, tch::TchError> {
         let [weight, bias] = &self.presence;
         let none: Option<&Tensor> = None;
         let logits = features.f_linear(weight, Some(bias))?;
-        let sum =
-            logits.f_binary_cross_entropy_with_logits(present, none, none, tch::Reduction::Sum)?;
-        sum.f_div_scalar(present.size()[0])
+        let sum = logits.f_binary_cross_entropy_with_logits(
+            &words.present,
+            Some(&words.counted),
+            none,
+            tch::Reduction::Sum,
+        )?;
+        sum.f_div_scalar(words.present.size()[0])
+    }
+
+    /// Takes over the tensors of a `captioner.safetensors` of the same dimensions and vocabulary.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing or has another shape.
+    pub fn start_from(&mut self, file: &Path) -> Result<(), TrainingError> {
+        let _no_gradients = tch::no_grad_guard();
+        let mut saved = weights::read(file)?;
+        for (name, tensor) in &mut self.tensors {
+            tensor.f_copy_(&weights::take(&mut saved, file, name, &tensor.size())?)?;
+        }
+        Ok(())
     }
 
     /// Writes `captioner.safetensors`.

@@ -1,10 +1,11 @@
 //! Draws the scenes that a captioner learns from, a few batches ahead, and those it is judged by.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 use serde::Serialize;
+use tch::{Device, Kind, Tensor};
 
 use super::TrainingError;
 use super::config::{DataConfig, TrainingConfig};
@@ -19,6 +20,10 @@ use crate::scenes::{self, Checker, Frame, Scene, Truth, Verdict, Verdicts};
 const VOCABULARY_SCENES: u64 = 2000;
 /// Batches drawn ahead.
 const AHEAD: usize = 4;
+/// Scenes that the statistics of a model are taken from before it goes on learning.
+const STATISTICS_SCENES: usize = 256;
+/// A word that so many of a scene's five captions hold is about the picture, not about the wording.
+pub const AGREED: usize = 4;
 /// Scenes captioned at once when a model is judged.
 const JUDGED_TOGETHER: usize = 64;
 
@@ -32,8 +37,8 @@ pub struct Batch {
     pub pixels: Vec<u8>,
     /// Picture and words of each caption.
     pub captions: Vec<(usize, Vec<TokenId>)>,
-    /// For each picture the words that occur in any of its captions.
-    pub present: Vec<Vec<TokenId>>,
+    /// For each picture its words, and in how many of its captions each occurs.
+    pub present: Vec<BTreeMap<TokenId, usize>>,
 }
 
 /// The words of the first scenes' captions.
@@ -117,8 +122,13 @@ fn draw(
     };
     for (picture, (pixels, captions)) in drawn.into_iter().enumerate() {
         batch.pixels.extend(pixels);
-        let present: BTreeSet<TokenId> = captions.iter().flatten().copied().collect();
-        batch.present.push(present.into_iter().collect());
+        let mut present = BTreeMap::new();
+        for caption in &captions {
+            for token in caption.iter().collect::<BTreeSet<_>>() {
+                *present.entry(*token).or_default() += 1;
+            }
+        }
+        batch.present.push(present);
         // Each scene is seen once, so which captions are taken may as well follow its number.
         let start = (first as usize + picture) % captions.len();
         let chosen = captions
@@ -211,6 +221,21 @@ impl ValidationSet {
             .collect::<Result<Vec<_>, TrainingError>>()?;
         let (pixels, truths) = drawn.into_iter().unzip();
         Ok(ValidationSet { pixels, truths })
+    }
+
+    /// The first scenes' pixels, `[scenes, 3, side, side]`, u8.
+    pub fn pixels(&self, device: Device) -> Result<Tensor, tch::TchError> {
+        let pixels: Vec<&[u8]> = self
+            .pixels
+            .iter()
+            .take(STATISTICS_SCENES)
+            .map(Vec::as_slice)
+            .collect();
+        let side = (pixels.first().map_or(0, |pixels| pixels.len() / 3) as f64).sqrt() as i64;
+        let shape = [pixels.len() as i64, side, side, 3];
+        Tensor::f_from_data_size(&pixels.concat(), &shape, Kind::Uint8)?
+            .f_permute([0, 3, 1, 2])?
+            .f_to_device(device)
     }
 
     /// Captions all scenes and compares with what they show.

@@ -13,8 +13,8 @@ use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
 use super::config::TrainingConfig;
-use super::network::{CaptionBatch, Mode, TrainableShowTell, TrainableVgg16};
-use super::scenes::{Batch, Loader, Validation, ValidationSet};
+use super::network::{CaptionBatch, Mode, TrainableShowTell, TrainableVgg16, WordPresence};
+use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
 use crate::captioner::model::{Architecture, Model, ModelConfig};
 use crate::captioner::vocabulary::{END, START, Vocabulary};
@@ -73,10 +73,20 @@ pub fn train(
 
     let variables = VarStore::new(device);
     let root = variables.root();
-    let encoder = TrainableVgg16::new(&(&root / "encoder"), &config.encoder)?;
+    let mut encoder = TrainableVgg16::new(&(&root / "encoder"), &config.encoder)?;
     let dropout = config.training.dropout;
-    let captioner =
+    let mut captioner =
         TrainableShowTell::new(&(&root / "captioner"), &config.captioner, words, dropout)?;
+    if let Some(model) = &config.start {
+        start_from(
+            model,
+            &vocabulary,
+            &validation_set,
+            &mut encoder,
+            &mut captioner,
+            device,
+        )?;
+    }
     let rate = config.training.learning_rate;
     let mut optimiser = Adam::default().build(&variables, rate)?;
 
@@ -166,6 +176,30 @@ pub fn train(
     }
 }
 
+/// Takes over the weights of the model in `directory`.
+fn start_from(
+    directory: &Path,
+    vocabulary: &Vocabulary,
+    scenes: &ValidationSet,
+    encoder: &mut TrainableVgg16,
+    captioner: &mut TrainableShowTell,
+    device: Device,
+) -> Result<(), TrainingError> {
+    let file = directory.join("vocabulary.txt");
+    if Vocabulary::read(&file)? != *vocabulary {
+        let reason = "the recipe's data give other words: learn from nothing, or on the same data";
+        return Err(TrainingError::Config {
+            file,
+            reason: reason.to_owned(),
+        });
+    }
+    captioner.start_from(&directory.join("captioner.safetensors"))?;
+    encoder.start_from(
+        &directory.join("encoder.safetensors"),
+        &scenes.pixels(device)?,
+    )
+}
+
 /// Share of the highest step size at `step` of `steps`.
 fn schedule(step: u64, steps: u64, warm_up: u64) -> f64 {
     if step < warm_up {
@@ -180,8 +214,7 @@ struct Tensors {
     /// `[pictures, 3, side, side]`, u8
     pixels: Tensor,
     captions: CaptionBatch,
-    /// `[pictures, words]`, f32
-    present: Tensor,
+    present: WordPresence,
 }
 
 impl Tensors {
@@ -212,15 +245,26 @@ impl Tensors {
             targets[at + caption.len()] = i64::from(END);
         }
         let mut present = vec![0.0f32; batch.pictures * words as usize];
+        let mut counted = vec![1.0f32; present.len()];
         for (picture, tokens) in batch.present.iter().enumerate() {
-            for token in tokens {
-                present[picture * words as usize + *token as usize] = 1.0;
+            for (token, captions) in tokens {
+                let at = picture * words as usize + *token as usize;
+                if *captions >= AGREED {
+                    present[at] = 1.0;
+                } else {
+                    counted[at] = 0.0;
+                }
             }
         }
         let shape = [count as i64, steps as i64];
         let place = |values: &[i64], shape: &[i64]| {
             Tensor::f_from_slice(values)?
                 .f_view(shape)?
+                .f_to_device(device)
+        };
+        let per_word = |values: &[f32]| {
+            Tensor::f_from_slice(values)?
+                .f_view([batch.pictures as i64, words])?
                 .f_to_device(device)
         };
         Ok(Tensors {
@@ -230,9 +274,10 @@ impl Tensors {
                 inputs: place(&inputs, &shape)?,
                 targets: place(&targets, &shape)?,
             },
-            present: Tensor::f_from_slice(&present)?
-                .f_view([batch.pictures as i64, words])?
-                .f_to_device(device)?,
+            present: WordPresence {
+                present: per_word(&present)?,
+                counted: per_word(&counted)?,
+            },
         })
     }
 }

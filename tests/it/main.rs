@@ -1,5 +1,7 @@
 //! The library and the command as their users meet them, in one binary.
 
+/// The command over archives of every kind.
+mod annotate;
 /// Features written and read back by the parquet crate.
 mod cache;
 /// Weights fetched from a server on loopback.
@@ -8,3 +10,5 @@ mod hub;
 mod scenes;
 /// Captions written and read back by the arrow and parquet crates.
 mod table;
+/// The encoder against torchvision.
+mod vgg16;

@@ -1,0 +1,172 @@
+//! VGG-16 against torchvision's, on weights in every file format that it is published in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use showtell::encoder::preprocess::{Preprocess, Resize};
+use showtell::encoder::{Encoder, EncoderConfig, load};
+use tch::{Device, Kind, Tensor};
+
+#[derive(Deserialize)]
+struct Golden {
+    widths: [i64; 5],
+    hidden: i64,
+    side: u32,
+    fc7: Vec<Vec<f32>>,
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/vgg16")
+}
+
+fn golden() -> Golden {
+    serde_json::from_slice(&fs::read(folder().join("narrow.json")).unwrap()).unwrap()
+}
+
+fn config(golden: &Golden) -> EncoderConfig {
+    EncoderConfig {
+        widths: golden.widths,
+        hidden: golden.hidden,
+        preprocess: Preprocess {
+            resize: Resize::Stretch { size: golden.side },
+            crop: golden.side,
+            ..Preprocess::torchvision_vgg16()
+        },
+        ..EncoderConfig::vgg16()
+    }
+}
+
+fn open(file: &str) -> Box<dyn Encoder> {
+    load(
+        &config(&golden()),
+        &folder().join(file),
+        Device::Cpu,
+        Kind::Float,
+    )
+    .unwrap()
+}
+
+/// The pictures that the golden script draws, `[3, side, side, 3]`.
+fn pictures(side: usize) -> Vec<u8> {
+    let mut levels = Vec::new();
+    for number in 0..3 {
+        for y in 0..side {
+            for x in 0..side {
+                levels
+                    .extend((0..3).map(|c| (x * 7 + y * 13 + c * 71 + x * y * (number + 1)) as u8));
+            }
+        }
+    }
+    levels
+}
+
+fn assert_close(found: &[f32], expected: &[f32]) {
+    let scale = expected
+        .iter()
+        .fold(0.0f32, |most, value| most.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        let error = (found - expected).abs() / scale;
+        assert!(
+            error < 1e-5,
+            "{found} is not {expected}: off by {error} of the largest"
+        );
+    }
+}
+
+#[test]
+fn fc7_is_torchvisions() {
+    let golden = golden();
+    let encoder = open("narrow.safetensors");
+    let found = encoder.encode(&pictures(golden.side as usize)).unwrap();
+    assert_eq!(found.len(), 3 * golden.hidden as usize);
+    assert_close(&found, &golden.fc7.concat());
+}
+
+#[test]
+fn a_picture_is_encoded_alike_alone_and_in_a_batch() {
+    let side = golden().side as usize;
+    let encoder = open("narrow.safetensors");
+    let pictures = pictures(side);
+    let together = encoder.encode(&pictures).unwrap();
+    let alone: Vec<f32> = pictures
+        .chunks(side * side * 3)
+        .flat_map(|picture| encoder.encode(picture).unwrap())
+        .collect();
+    assert_close(&alone, &together);
+}
+
+#[test]
+fn the_same_weights_are_the_same_encoder_in_every_format() {
+    let id = open("narrow.safetensors").id().to_owned();
+    assert!(id.starts_with("vgg16-fc7-"), "{id}");
+    assert_eq!(open("narrow.pth").id(), id);
+    assert_eq!(open("narrow-timm.safetensors").id(), id);
+    let mut other = config(&golden());
+    other.preprocess.mean[0] = 0.5;
+    let file = folder().join("narrow.safetensors");
+    let other = load(&other, &file, Device::Cpu, Kind::Float).unwrap();
+    assert_ne!(other.id(), id, "another preprocessing gives other features");
+}
+
+fn message(config: &EncoderConfig, file: &Path) -> String {
+    match load(config, file, Device::Cpu, Kind::Float) {
+        Ok(encoder) => panic!("{} was accepted", encoder.id()),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_refused_with_the_tensors_name() {
+    let config = config(&golden());
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("weights.safetensors");
+
+    let mut wide = config.clone();
+    wide.widths[2] = 7;
+    let refused = message(&wide, &folder().join("narrow.safetensors"));
+    assert!(
+        refused.contains("tensor features.10.weight has shape [4, 3, 3, 3], expected [7, 3, 3, 3]"),
+        "{refused}"
+    );
+
+    let some = [(
+        "features.0.weight",
+        Tensor::zeros([2, 3, 3, 3], (Kind::Float, Device::Cpu)),
+    )];
+    Tensor::write_safetensors(&some, &file).unwrap();
+    let refused = message(&config, &file);
+    assert!(
+        refused.contains("lacks the tensor features.0.bias"),
+        "{refused}"
+    );
+
+    fs::write(&file, "no weights").unwrap();
+    let refused = message(&config, &file);
+    assert!(
+        refused.contains("neither a .safetensors file nor a .pth file"),
+        "{refused}"
+    );
+
+    let whole = fs::read(folder().join("narrow.pth")).unwrap();
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    let refused = message(&config, &file);
+    assert!(
+        refused.contains("cannot read weights from") && !refused.contains('\n'),
+        "{refused}"
+    );
+
+    let refused = message(&config, &scratch.path().join("absent"));
+    assert!(
+        refused.contains("absent") && refused.contains("No such file"),
+        "{refused}"
+    );
+
+    let mut other = config.clone();
+    other.id = Some("vgg16-fc7-0000000000000000".to_owned());
+    let refused = message(&other, &folder().join("narrow.pth"));
+    assert!(
+        refused.contains("the captioner was trained on vgg16-fc7-0000000000000000"),
+        "{refused}"
+    );
+}
