@@ -7,6 +7,7 @@ mod annotate;
 mod completions;
 mod doctor;
 mod embed;
+mod evaluate;
 mod model;
 mod report;
 mod run;
@@ -54,6 +55,7 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     Train(train::TrainArguments),
     Scenes(scenes::ScenesArguments),
+    Evaluate(evaluate::EvaluateArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -69,6 +71,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
             doctor::Verdict::Usable => Exit::Complete,
             doctor::Verdict::Unusable => Exit::SomeFailed,
         }),
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),
