@@ -1,1 +1,3 @@
 //! Measures captions against references.
+
+pub mod tokenizer;
