@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use showtell::evaluation::{self, Candidate, Key, References, Report, Tolerance, Tolerances, candidates};
+use showtell::evaluation::{
+    self, Candidate, Key, References, Report, Tolerance, Tolerances, candidates,
+};
 use showtell::scenes::{self, Checker, Tally, Truth, Verdicts};
 use showtell::table::{Outcome, PartFile, Row, Snapshot, batch_to_rows, schema};
 
@@ -38,17 +40,27 @@ pub struct EvaluateArguments {
 }
 
 pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
-    let references = References::read(&arguments.references)
-        .with_context(|| format!("cannot use {} as references", arguments.references.display()))?;
+    let references = References::read(&arguments.references).with_context(|| {
+        format!(
+            "cannot use {} as references",
+            arguments.references.display()
+        )
+    })?;
     let candidates = read_candidates(&arguments.candidates)?;
     let tolerance = match arguments.allow_unpaired {
         true => Tolerance::LeaveOut,
         false => Tolerance::Refuse,
     };
-    let tolerances = Tolerances { missing: tolerance, unknown: tolerance, ..Tolerances::default() };
+    let tolerances = Tolerances {
+        missing: tolerance,
+        unknown: tolerance,
+        ..Tolerances::default()
+    };
     let report = evaluation::evaluate(&references, candidates, tolerances, None)?;
     // References without truth are those of photographs.
-    let truth = scenes::read_truth(&arguments.references).ok().filter(|truth| !truth.is_empty());
+    let truth = scenes::read_truth(&arguments.references)
+        .ok()
+        .filter(|truth| !truth.is_empty());
     let verdicts = truth.map(|truth| verdicts(&report, &truth));
     if arguments.json {
         let mut json = serde_json::to_value(&report)?;
@@ -65,7 +77,10 @@ pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
         for tally in Tally::of(verdicts.iter().copied()) {
             println!("  {:<10} {:6.1} %", tally.name, 100.0 * tally.share_right());
         }
-        println!("  setting, kind and colour together  {:.1} %", 100.0 * main_share(verdicts));
+        println!(
+            "  setting, kind and colour together  {:.1} %",
+            100.0 * main_share(verdicts)
+        );
     }
     Ok(Exit::Complete)
 }
@@ -80,7 +95,10 @@ fn verdicts(report: &Report, truth: &BTreeMap<String, Truth>) -> Vec<Verdicts> {
 }
 
 fn main_share(verdicts: &[Verdicts]) -> f64 {
-    let right = verdicts.iter().filter(|verdict| verdict.is_main_right()).count();
+    let right = verdicts
+        .iter()
+        .filter(|verdict| verdict.is_main_right())
+        .count();
     right as f64 / verdicts.len().max(1) as f64
 }
 
@@ -104,7 +122,10 @@ fn read_candidates(path: &Path) -> anyhow::Result<Vec<Candidate>> {
     let captions = rows.into_iter().filter_map(|row| match row.outcome {
         Outcome::Captioned(beams) => {
             let caption = beams.into_iter().next()?.caption;
-            Some(Candidate { key: Key::Uri(row.uri), caption })
+            Some(Candidate {
+                key: Key::Uri(row.uri),
+                caption,
+            })
         }
         _ => None,
     });
@@ -112,8 +133,12 @@ fn read_candidates(path: &Path) -> anyhow::Result<Vec<Candidate>> {
 }
 
 fn snapshot_rows(path: &Path) -> anyhow::Result<Vec<Row>> {
-    let snapshot = Snapshot::open(path)?
-        .ok_or_else(|| UsageError(format!("{} is not there; `showtell annotate` writes it", path.display())))?;
+    let snapshot = Snapshot::open(path)?.ok_or_else(|| {
+        UsageError(format!(
+            "{} is not there; `showtell annotate` writes it",
+            path.display()
+        ))
+    })?;
     let mut rows = Vec::new();
     for batch in snapshot.batches(schema())? {
         rows.extend(batch_to_rows(&batch?, path)?);

@@ -53,7 +53,10 @@ pub fn tokenize(caption: &str) -> String {
 
 /// The words of a caption: its tokens as BLEU and CIDEr count them.
 pub fn words(caption: &str) -> Vec<String> {
-    tokenize(caption).split_whitespace().map(str::to_owned).collect()
+    tokenize(caption)
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The end of a run of ASCII letters between blanks: most of any caption, and one token whatever stands
@@ -86,9 +89,15 @@ fn write(tokens: &mut String, text: &str, form: Form) {
             .replace(['\u{92}', '\u{2019}'], "'")
             .replace(['\u{91}', '\u{2018}', '\u{201b}'], "`"),
         Form::Entities => text.to_lowercase().replace("&amp;", "&"),
-        Form::Bracketed => text.to_lowercase().replace('(', "-lrb-").replace(')', "-rrb-"),
+        Form::Bracketed => text
+            .to_lowercase()
+            .replace('(', "-lrb-")
+            .replace(')', "-rrb-"),
     };
-    let mut inked = written.chars().filter(|c| *c != text::SOFT_HYPHEN).peekable();
+    let mut inked = written
+        .chars()
+        .filter(|c| *c != text::SOFT_HYPHEN)
+        .peekable();
     if inked.peek().is_some() {
         separate(tokens);
         // Blanks inside a token are kept apart from those between tokens.
@@ -103,7 +112,11 @@ mod tests {
     use super::*;
 
     fn check(caption: &str, expected: &str) {
-        assert_eq!(tokenize(caption).replace('\u{a0}', "_"), expected, "{caption:?}");
+        assert_eq!(
+            tokenize(caption).replace('\u{a0}', "_"),
+            expected,
+            "{caption:?}"
+        );
     }
 
     #[test]
@@ -112,29 +125,53 @@ mod tests {
         check(" .  , ", "");
         check("A man rides a horse .", "a man rides a horse");
         check("A man, riding; a horse!", "a man riding a horse");
-        check("Two red-haired girls and/or boys", "two red-haired girls and/or boys");
+        check(
+            "Two red-haired girls and/or boys",
+            "two red-haired girls and/or boys",
+        );
     }
 
     #[test]
     fn contractions_and_possessives() {
-        check("The dog's owner can't see it.", "the dog 's owner ca n't see it");
-        check("the boys' ball isn\u{2019}t theirs", "the boys ball is n't theirs");
-        check("they've, we'll, I'd, I'm, you're", "they 've we 'll i 'd i 'm you 're");
+        check(
+            "The dog's owner can't see it.",
+            "the dog 's owner ca n't see it",
+        );
+        check(
+            "the boys' ball isn\u{2019}t theirs",
+            "the boys ball is n't theirs",
+        );
+        check(
+            "they've, we'll, I'd, I'm, you're",
+            "they 've we 'll i 'd i 'm you 're",
+        );
         check("cannot gonna WANNA", "can not gon na wan na");
-        check("five o'clock, ma'am, in the '90s", "five o'clock ma'am in the '90s");
-        check("rock 'n' roll and 'quoted' words", "rock 'n' roll and quoted words");
+        check(
+            "five o'clock, ma'am, in the '90s",
+            "five o'clock ma'am in the '90s",
+        );
+        check(
+            "rock 'n' roll and 'quoted' words",
+            "rock 'n' roll and quoted words",
+        );
         check("he didn't've gone", "he did n't 've gone");
     }
 
     #[test]
     fn quotes_and_brackets() {
-        check("a \"sign\" (red) [old]", "a sign -lrb- red -rrb- -lsb- old -rsb-");
+        check(
+            "a \"sign\" (red) [old]",
+            "a sign -lrb- red -rrb- -lsb- old -rsb-",
+        );
         check("\u{201c}STOP\u{201d}", "stop");
     }
 
     #[test]
     fn periods() {
-        check("Mr. Smith vs. Dr. Jones in the U.S. at 5 p.m.", "mr. smith vs. dr. jones in the u.s. at 5 p.m.");
+        check(
+            "Mr. Smith vs. Dr. Jones in the U.S. at 5 p.m.",
+            "mr. smith vs. dr. jones in the u.s. at 5 p.m.",
+        );
         check("a dog.", "a dog");
         check("wait... what . . . now", "wait what now");
         check("no. 5 says no.", "no. 5 says no");
@@ -146,15 +183,24 @@ mod tests {
 
     #[test]
     fn numbers() {
-        check("5.5 1,000 10th 8:30 50% $5 £5 2x4", "5.5 1,000 10th 8:30 50 % $ 5 # 5 2x4");
+        check(
+            "5.5 1,000 10th 8:30 50% $5 £5 2x4",
+            "5.5 1,000 10th 8:30 50 % $ 5 # 5 2x4",
+        );
         check("1 1/2 cups and ½ cup", "1_1/2 cups and 1/2 cup");
         check("call (555) 555-1234", "call -lrb-555-rrb-_555-1234");
     }
 
     #[test]
     fn what_is_not_language() {
-        check("<unk> me@x.com www.x.org :) #5 @user", "<unk> me@x.com www.x.org :-rrb- # 5 @user");
-        check("caf\u{e9} \u{65e5}\u{672c} \u{263a} \u{1f600}", "caf\u{e9} \u{65e5}\u{672c} \u{263a}");
+        check(
+            "<unk> me@x.com www.x.org :) #5 @user",
+            "<unk> me@x.com www.x.org :-rrb- # 5 @user",
+        );
+        check(
+            "caf\u{e9} \u{65e5}\u{672c} \u{263a} \u{1f600}",
+            "caf\u{e9} \u{65e5}\u{672c} \u{263a}",
+        );
         check("\0\u{7f}\u{fffd}", "");
     }
 

@@ -10,7 +10,10 @@ pub(super) fn number(t: Text, at: usize) -> Option<Found> {
     let start = t.any_of(at, &["-", "+"]).unwrap_or(at);
     let whole = t.run(start, Text::digit);
     let parts = t.run(whole.unwrap_or(start), |t, i| {
-        t.run(t.any_of(i, &[".", ":", ",", "\u{ad}", "\u{66b}", "\u{66c}"])?, Text::digit)
+        t.run(
+            t.any_of(i, &[".", ":", ",", "\u{ad}", "\u{66b}", "\u{66c}"])?,
+            Text::digit,
+        )
     });
     parts.or(whole).map(Found::text)
 }
@@ -40,9 +43,14 @@ pub(super) fn raised(t: Text, at: usize) -> Option<Found> {
             Some(i + c.len_utf8())
         })
     };
-    one(|c| matches!(c, '\u{2070}' | '\u{b9}' | '\u{b2}' | '\u{b3}' | '\u{2074}'..='\u{2079}'))
-        .or_else(|| one(|c| matches!(c, '\u{2080}'..='\u{2089}')))
-        .map(Found::text)
+    one(|c| {
+        matches!(
+            c,
+            '\u{2070}' | '\u{b9}' | '\u{b2}' | '\u{b3}' | '\u{2074}'..='\u{2079}'
+        )
+    })
+    .or_else(|| one(|c| matches!(c, '\u{2080}'..='\u{2089}')))
+    .map(Found::text)
 }
 
 /// `1/2`, `1 1/2`, `1-1/2`
@@ -68,7 +76,10 @@ pub(super) fn vulgar_fraction(t: Text, at: usize) -> Option<Found> {
         '\u{2154}' => "2/3",
         _ => return None,
     };
-    Some(Found::new(at + t.character(at)?.len_utf8(), Form::As(written)))
+    Some(Found::new(
+        at + t.character(at)?.len_utf8(),
+        Form::As(written),
+    ))
 }
 
 /// `555-1234`, `(555) 555-1234`, `+1 555 555 1234`, `555.555.1234`

@@ -27,7 +27,10 @@ pub(super) fn typeset(t: Text, at: usize) -> Option<Found> {
         marks.push_str(plain(c).unwrap_or_default());
     }
     let counts = !matches!(marks.as_str(), "`" | "'" | "``" | "''");
-    Some(Found::new(end, if counts { Form::Quotes } else { Form::Nothing }))
+    Some(Found::new(
+        end,
+        if counts { Form::Quotes } else { Form::Nothing },
+    ))
 }
 
 /// What a typeset quotation mark is written as.

@@ -37,7 +37,11 @@ pub(super) struct Found {
 
 impl Found {
     pub fn new(end: usize, form: Form) -> Self {
-        Found { end, reach: end, form }
+        Found {
+            end,
+            reach: end,
+            form,
+        }
     }
 
     pub fn text(end: usize) -> Self {

@@ -72,7 +72,9 @@ impl<'a> Text<'a> {
             b if b.is_ascii_alphabetic() => Some(at + 1),
             b'&' => self.accent_entity(at),
             b if b.is_ascii() => None,
-            _ => self.of_class(at, |c| matches!(c, Class::Letter | Class::Mark | Class::SoftHyphen)),
+            _ => self.of_class(at, |c| {
+                matches!(c, Class::Letter | Class::Mark | Class::SoftHyphen)
+            }),
         }
     }
 
@@ -98,7 +100,10 @@ impl<'a> Text<'a> {
 
     /// `&eacute;` and its like: a, e, i, o, u with acute, grave or umlaut.
     fn accent_entity(self, at: usize) -> Option<usize> {
-        if !matches!(self.byte(at + 1).to_ascii_lowercase(), b'a' | b'e' | b'i' | b'o' | b'u') {
+        if !matches!(
+            self.byte(at + 1).to_ascii_lowercase(),
+            b'a' | b'e' | b'i' | b'o' | b'u'
+        ) {
             return None;
         }
         self.any_of(at + 2, &["acute;", "grave;", "uml;"])

@@ -40,7 +40,9 @@ fn tag_body(t: Text, open: usize) -> Option<usize> {
             if !matches!(quote, b'"' | b'\'') {
                 return None;
             }
-            let length = t.0.as_bytes()[value + 1..].iter().position(|b| *b == quote)?;
+            let length = t.0.as_bytes()[value + 1..]
+                .iter()
+                .position(|b| *b == quote)?;
             end = value + length + 2;
         }
     }
@@ -76,13 +78,21 @@ pub(super) fn bare_url(t: Text, at: usize) -> Option<Found> {
     };
     let known_domain = || {
         let label = |b: u8| in_address(b) && !matches!(b, b','..=b'_') && !b"!`'$".contains(&b);
-        let domain = |i| ["com", "net", "org", "edu"].iter().find_map(|d| t.word_at(i, d));
+        let domain = |i| {
+            ["com", "net", "org", "edu"]
+                .iter()
+                .find_map(|d| t.word_at(i, d))
+        };
         host_end(t, at, label, domain)
     };
     [after_www(), known_domain()]
         .into_iter()
         .flatten()
-        .map(|host| t.word_at(host, "/").and_then(|i| path_end(t, i)).unwrap_or(host))
+        .map(|host| {
+            t.word_at(host, "/")
+                .and_then(|i| path_end(t, i))
+                .unwrap_or(host)
+        })
         .max()
         .map(Found::text)
 }
@@ -155,7 +165,9 @@ pub(super) fn handle(t: Text, at: usize) -> Option<Found> {
     match t.byte(at) {
         b'@' => {
             let end = t.ascii_run(at + 1, 1, 1, |b| b.is_ascii_alphabetic() || b == b'_')?;
-            t.ascii_run(end, 0, usize::MAX, |b| b.is_ascii_alphanumeric() || b == b'_')
+            t.ascii_run(end, 0, usize::MAX, |b| {
+                b.is_ascii_alphanumeric() || b == b'_'
+            })
         }
         b'#' => t.run(at + 1, Text::letter),
         _ => None,
@@ -173,9 +185,13 @@ pub(super) fn file_name(t: Text, at: usize) -> Option<Found> {
     let mut end = t.run(at, Text::letter_or_digit)?;
     let mut best = None;
     while t.byte(end) == b'.' {
-        let Some(extension) = t.run(end + 1, Text::letter_or_digit) else { break };
+        let Some(extension) = t.run(end + 1, Text::letter_or_digit) else {
+            break;
+        };
         let name = &t.0[end + 1..extension];
-        if EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(name)) || name.eq_ignore_ascii_case("zip") {
+        if EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(name))
+            || name.eq_ignore_ascii_case("zip")
+        {
             best = Some(extension);
         }
         end = extension;
@@ -198,7 +214,10 @@ pub(super) fn smiley(t: Text, at: usize) -> Option<Found> {
     let nose = t.any_of(eyes, &[":", ";", "="])?;
     let mouth = |i| t.ascii_run(i, 1, 1, |b| b"()DPdpO\\{@|[]".contains(&b));
     let nosed = || mouth(t.ascii_run(nose, 1, 1, |b| b"'-o*".contains(&b))?);
-    let end = nosed().into_iter().chain(mouth(nose)).find(|end| !t.byte(*end).is_ascii_alphanumeric())?;
+    let end = nosed()
+        .into_iter()
+        .chain(mouth(nose))
+        .find(|end| !t.byte(*end).is_ascii_alphanumeric())?;
     Some(Found::new(end, Form::Bracketed).reaching(t.after(end)))
 }
 
@@ -216,9 +235,14 @@ pub(super) fn face(t: Text, at: usize) -> Option<Found> {
             let nose = t.word_at(one_of(first, b"^x=~<>'")?, "-")?;
             t.word_at(one_of(nose, b"^x=~<>'`")?, ")")
         };
-        close(mouth).or_else(|| close(t.any_of(mouth, &["_", "."])?)).or_else(dashed)
+        close(mouth)
+            .or_else(|| close(t.any_of(mouth, &["_", "."])?))
+            .or_else(dashed)
     };
-    held().or_else(plain).or_else(round).map(|end| Found::new(end, Form::Bracketed))
+    held()
+        .or_else(plain)
+        .or_else(round)
+        .map(|end| Found::new(end, Form::Bracketed))
 }
 
 /// A character written as an entity.
@@ -297,5 +321,6 @@ pub(super) fn symbol(t: Text, at: usize) -> Found {
 
 /// Three to five dots, or three with a blank between.
 fn ellipsis(t: Text, at: usize) -> Option<usize> {
-    t.ascii_run(at, 3, 5, |b| b == b'.').or_else(|| t.word_at(at, ". . ."))
+    t.ascii_run(at, 3, 5, |b| b == b'.')
+        .or_else(|| t.word_at(at, ". . ."))
 }

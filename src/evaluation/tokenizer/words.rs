@@ -7,7 +7,10 @@ use super::text::Text;
 
 /// Letters and digits that begin with a letter; `.`, `!` and `?` join such runs (`x.y`, `yahoo!x`).
 pub(super) fn word_end(t: Text, at: usize) -> Option<usize> {
-    let one = |t: Text, i| t.run(t.letter(i)?, Text::letter_or_digit).or_else(|| t.letter(i));
+    let one = |t: Text, i| {
+        t.run(t.letter(i)?, Text::letter_or_digit)
+            .or_else(|| t.letter(i))
+    };
     let mut end = one(t, at)?;
     while matches!(t.byte(end), b'.' | b'!' | b'?')
         && let Some(next) = one(t, end + 1)
@@ -30,7 +33,8 @@ pub(super) fn word_before_clitic(t: Text, at: usize) -> Option<Found> {
 /// The stem of a word in `n't`: letters, the last of which is not another n.
 pub(super) fn word_before_not(t: Text, at: usize) -> Option<Found> {
     let letters = t.run(at, |t, i| {
-        t.ascii_run(i, 1, 1, |b| b.is_ascii_alphabetic()).or_else(|| t.soft_hyphen(i))
+        t.ascii_run(i, 1, 1, |b| b.is_ascii_alphabetic())
+            .or_else(|| t.soft_hyphen(i))
     })?;
     let stem = letters.checked_sub(1).filter(|stem| *stem > at)?;
     if t.byte(stem - 1).eq_ignore_ascii_case(&b'n') {
@@ -107,13 +111,21 @@ pub(super) fn elided(t: Text, at: usize) -> Option<Found> {
             let end = t.word_at(rest, "n")?;
             Some(t.apostrophe(end).unwrap_or(end))
         };
-        let named = || ["cause", "till", "til", "em"].iter().find_map(|w| t.word_at(rest, w));
+        let named = || {
+            ["cause", "till", "til", "em"]
+                .iter()
+                .find_map(|w| t.word_at(rest, w))
+        };
         named().or_else(decade).or_else(and)
     } else {
-        ["somethin", "ol", "l", "d", "j"]
+        ["somethin", "dunkin", "ol", "l", "d", "j"]
             .iter()
             .find_map(|w| t.apostrophe(t.word_at(at, w)?))
-            .or_else(|| ["cap'n", "c'est", "c'mon", "e'er", "ev'ry", "li'l", "nat'l"].iter().find_map(|w| t.word_at(at, w)))
+            .or_else(|| {
+                ["cap'n", "c'est", "c'mon", "e'er", "ev'ry", "li'l", "nat'l"]
+                    .iter()
+                    .find_map(|w| t.word_at(at, w))
+            })
     };
     after.map(Found::text)
 }
@@ -142,7 +154,8 @@ pub(super) fn prefixed(t: Text, at: usize) -> Option<Found> {
         return None;
     }
     let rest = t.apostrophe_like(at + 1)?;
-    t.run_of(rest, 2, usize::MAX, Text::plain_letter).map(Found::text)
+    t.run_of(rest, 2, usize::MAX, Text::plain_letter)
+        .map(Found::text)
 }
 
 /// A glottal stop or a hiatus: an apostrophe between vowels, or between a vowel and a capital: `ma'am`,
@@ -153,8 +166,11 @@ pub(super) fn glottal(t: Text, at: usize) -> Option<Found> {
         return None;
     }
     let rest = t.apostrophe_like(stop)?;
-    let first = t.ascii_run(rest, 1, 1, |b| b"aeiou".contains(&b) || b.is_ascii_uppercase())?;
-    t.run_of(first, 0, usize::MAX, Text::plain_letter).map(Found::text)
+    let first = t.ascii_run(rest, 1, 1, |b| {
+        b"aeiou".contains(&b) || b.is_ascii_uppercase()
+    })?;
+    t.run_of(first, 0, usize::MAX, Text::plain_letter)
+        .map(Found::text)
 }
 
 /// Runs of letters and digits joined by hyphens or underscores, each perhaps with `d'`, `o'` or `l'`

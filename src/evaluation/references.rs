@@ -1,0 +1,326 @@
+//! Turns a file of captions by people (COCO's `captions_*.json`) into references, image by image.
+//!
+//! It stands apart from what is measured against them: references are read once, candidates come from
+//! several places.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Why a file of references cannot be used.
+#[derive(Debug, Error)]
+pub enum ReferencesError {
+    #[error("cannot read the references {path}")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path} is not a COCO captions file")]
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("{path} lists image {id} twice")]
+    DuplicateImage { path: PathBuf, id: u64 },
+    #[error("{path} has {count} captions of images that it does not list, among them image {id}")]
+    UnlistedImage {
+        path: PathBuf,
+        count: usize,
+        id: u64,
+    },
+    #[error("{path} holds no captions")]
+    Empty { path: PathBuf },
+}
+
+/// An image and what people said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferenceImage {
+    pub id: u64,
+    /// Its name, perhaps with folders before it; none if the file lists captions alone.
+    pub file_name: Option<String>,
+    /// As written, one at least.
+    pub captions: Vec<String>,
+}
+
+impl ReferenceImage {
+    /// What to call the image in a message: its file name if it has one.
+    pub fn name(&self) -> String {
+        match &self.file_name {
+            Some(name) => name.clone(),
+            None => format!("image {}", self.id),
+        }
+    }
+}
+
+/// Images with references, in the order of their file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct References {
+    images: Vec<ReferenceImage>,
+    by_id: HashMap<u64, usize>,
+    /// Places of images by the last part of their file name.
+    by_last_part: HashMap<String, Vec<usize>>,
+}
+
+/// Part of the file; everything else in it is skipped while it is read.
+#[derive(Deserialize)]
+struct CocoFile {
+    images: Option<Vec<CocoImage>>,
+    annotations: Vec<CocoAnnotation>,
+}
+
+#[derive(Deserialize)]
+struct CocoImage {
+    id: u64,
+    file_name: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct CocoAnnotation {
+    image_id: u64,
+    caption: String,
+}
+
+impl References {
+    /// Reads `{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}`.
+    ///
+    /// The images may be missing altogether; then they are those that have captions, and are known by
+    /// their ids alone. Images without captions are left out, with a warning in the log.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, is something else, lists an image twice, has captions of images that
+    /// it does not list, or no captions at all.
+    pub fn read(path: &Path) -> Result<Self, ReferencesError> {
+        let file = File::open(path).map_err(|source| ReferencesError::Read {
+            path: path.into(),
+            source,
+        })?;
+        Self::parse(BufReader::new(file), path)
+    }
+
+    /// The same from anything that can be read; `path` is for messages.
+    pub fn parse(reader: impl Read, path: &Path) -> Result<Self, ReferencesError> {
+        let file: CocoFile = serde_json::from_reader(reader).map_err(|source| {
+            let path = path.into();
+            match source.classify() {
+                serde_json::error::Category::Io => ReferencesError::Read {
+                    path,
+                    source: source.into(),
+                },
+                _ => ReferencesError::Parse { path, source },
+            }
+        })?;
+        let listed = file.images.is_some();
+        let mut references = References::of(Vec::new());
+        for image in file.images.into_iter().flatten() {
+            let id = image.id;
+            if references.by_id.contains_key(&id) {
+                return Err(ReferencesError::DuplicateImage {
+                    path: path.into(),
+                    id,
+                });
+            }
+            references.push(ReferenceImage {
+                id,
+                file_name: image.file_name,
+                captions: Vec::new(),
+            });
+        }
+        let mut unlisted = Vec::new();
+        for CocoAnnotation {
+            image_id: id,
+            caption,
+        } in file.annotations
+        {
+            match references.by_id.get(&id) {
+                Some(place) => references.images[*place].captions.push(caption),
+                None if listed => unlisted.push(id),
+                None => references.push(ReferenceImage {
+                    id,
+                    file_name: None,
+                    captions: vec![caption],
+                }),
+            }
+        }
+        if let Some(id) = unlisted.first() {
+            let (path, count) = (path.into(), unlisted.len());
+            return Err(ReferencesError::UnlistedImage {
+                path,
+                count,
+                id: *id,
+            });
+        }
+        let all = references.images.len();
+        let captioned = references
+            .images
+            .into_iter()
+            .filter(|image| !image.captions.is_empty());
+        let references = References::of(captioned);
+        if references.images.is_empty() {
+            return Err(ReferencesError::Empty { path: path.into() });
+        }
+        if references.images.len() < all {
+            let without = all - references.images.len();
+            tracing::warn!(path = %path.display(), without, "images without reference captions are left out");
+        }
+        Ok(references)
+    }
+
+    /// References that come from elsewhere. Of images with the same id, the last is found by it.
+    pub fn of(images: impl IntoIterator<Item = ReferenceImage>) -> Self {
+        let mut references = References {
+            images: Vec::new(),
+            by_id: HashMap::new(),
+            by_last_part: HashMap::new(),
+        };
+        for image in images {
+            references.push(image);
+        }
+        references
+    }
+
+    fn push(&mut self, image: ReferenceImage) {
+        let place = self.images.len();
+        self.by_id.insert(image.id, place);
+        if let Some(name) = &image.file_name {
+            self.by_last_part
+                .entry(last_part(name).to_owned())
+                .or_default()
+                .push(place);
+        }
+        self.images.push(image);
+    }
+
+    pub fn images(&self) -> &[ReferenceImage] {
+        &self.images
+    }
+
+    /// How many captions there are.
+    pub fn captions(&self) -> usize {
+        self.images.iter().map(|image| image.captions.len()).sum()
+    }
+
+    /// The place of the image with this id.
+    pub fn with_id(&self, id: u64) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The places of the images that a `uri` may mean: that of its own name; else the one whose file name
+    /// is the longest end of it; else all whose file name ends with it.
+    pub fn with_uri(&self, uri: &str) -> Vec<usize> {
+        let Some(places) = self.by_last_part.get(last_part(uri)) else {
+            return Vec::new();
+        };
+        let name = |place: &usize| self.images[*place].file_name.as_deref().unwrap_or_default();
+        let within = places
+            .iter()
+            .filter(|place| ends_with_path(uri, name(place)));
+        let longest = within.clone().map(|place| name(place).len()).max();
+        match longest {
+            Some(length) => within
+                .filter(|place| name(place).len() == length)
+                .copied()
+                .collect(),
+            None => {
+                let around = places
+                    .iter()
+                    .filter(|place| ends_with_path(name(place), uri));
+                around.copied().collect()
+            }
+        }
+    }
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether `path` is `end`, or `end` below some folder.
+fn ends_with_path(path: &str, end: &str) -> bool {
+    path.strip_suffix(end)
+        .is_some_and(|folders| folders.is_empty() || folders.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<References, ReferencesError> {
+        References::parse(json.as_bytes(), Path::new("refs.json"))
+    }
+
+    fn check_error(json: &str, expected: &str) {
+        let error = parse(json).unwrap_err();
+        assert_eq!(error.to_string(), expected, "{json}");
+    }
+
+    fn named(names: &[&str]) -> References {
+        References::of(names.iter().enumerate().map(|(i, name)| ReferenceImage {
+            id: i as u64,
+            file_name: Some((*name).into()),
+            captions: vec!["a".into()],
+        }))
+    }
+
+    #[test]
+    fn coco_files() {
+        let got = parse(
+            r#"{"info": {"year": 2014}, "licenses": [],
+                "images": [{"license": 5, "file_name": "b.jpg", "id": 7, "height": 3},
+                           {"file_name": "a.jpg", "id": 5}, {"file_name": "no.jpg", "id": 6}],
+                "annotations": [{"image_id": 5, "id": 1, "caption": "one"},
+                                {"image_id": 7, "id": 2, "caption": "two"},
+                                {"image_id": 5, "id": 3, "caption": "three"}]}"#,
+        );
+        let got = got.unwrap();
+        let ids: Vec<u64> = got.images().iter().map(|image| image.id).collect();
+        assert_eq!(ids, [7, 5]);
+        assert_eq!(got.images()[1].captions, ["one", "three"]);
+        assert_eq!(
+            (got.captions(), got.with_id(5), got.with_id(6)),
+            (3, Some(1), None)
+        );
+        assert_eq!(got.with_uri("a.jpg"), [1]);
+    }
+
+    #[test]
+    fn captions_alone() {
+        let got = parse(r#"{"annotations": [{"image_id": 3, "caption": "x"}]}"#).unwrap();
+        assert_eq!(got.images()[0].name(), "image 3");
+        assert_eq!(got.with_id(3), Some(0));
+    }
+
+    #[test]
+    fn errors_name_the_file_and_the_fault() {
+        check_error("[]", "refs.json is not a COCO captions file");
+        check_error(r#"{"annotations": []}"#, "refs.json holds no captions");
+        check_error(
+            r#"{"images": [{"id": 1}, {"id": 1}], "annotations": []}"#,
+            "refs.json lists image 1 twice",
+        );
+        check_error(
+            r#"{"images": [], "annotations": [{"image_id": 2, "caption": ""}]}"#,
+            "refs.json has 1 captions of images that it does not list, among them image 2",
+        );
+        let error = parse(r#"{"annotations": [{"image_id": 1}]}"#).unwrap_err();
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.starts_with("missing field `caption`"), "{source}");
+        let error = References::read(Path::new("/no/such/file")).unwrap_err();
+        assert!(matches!(error, ReferencesError::Read { .. }), "{error}");
+    }
+
+    #[test]
+    fn uris_find_their_images() {
+        let references = named(&["x.jpg", "train/y.jpg", "a/z.jpg", "b/z.jpg", "deep/a/z.jpg"]);
+        assert_eq!(references.with_uri("x.jpg"), [0]);
+        assert_eq!(references.with_uri("some/where/x.jpg"), [0]);
+        assert_eq!(references.with_uri("coco/train/y.jpg"), [1]);
+        assert_eq!(references.with_uri("y.jpg"), [1]);
+        assert_eq!(references.with_uri("a/z.jpg"), [2]);
+        assert_eq!(references.with_uri("very/deep/a/z.jpg"), [4]);
+        assert_eq!(references.with_uri("z.jpg"), [2, 3, 4]);
+        assert!(references.with_uri("xx.jpg").is_empty());
+        assert!(references.with_uri("val/y.jpg").is_empty());
+    }
+}
