@@ -8,7 +8,7 @@
 //! taken for granted, as the networks that look at the pixels do.
 
 use std::error::Error;
-use std::io::{self, Cursor};
+use std::io::Cursor;
 
 use image::codecs::{bmp, gif, png, pnm, qoi, tga, tiff, webp};
 use image::metadata::Orientation;
@@ -60,11 +60,27 @@ fn guarded<T>(format: Format, work: impl FnOnce() -> Result<T, Unfit>) -> Result
     let title = format.title();
     outcome.map_err(|unfit| {
         Failure::decode(match unfit {
-            Unfit::Broken(reason) => format!("cannot decode this {title}: {reason}"),
+            Unfit::Broken(reason) => format!("cannot decode this {title}: {}", sentence(&reason)),
             Unfit::TooLarge(reason) => format!("this {title} is too large: {reason}"),
             Unfit::Unsupported => format!("{title} is not supported: convert to JPEG"),
         })
     })
+}
+
+/// What a decoder says, on one line, and in other words where all of them say the same.
+fn sentence(reason: &str) -> String {
+    // How the standard library puts `ErrorKind::UnexpectedEof`, under however many wrappings.
+    // The last two are the GIF decoder's own.
+    const ENDED: [&str; 4] = [
+        "failed to fill whole buffer",
+        "unexpected end of file",
+        "Unexpected End of File",
+        "image truncated",
+    ];
+    if ENDED.iter().any(|ended| reason.ends_with(ended)) {
+        return TRUNCATED.to_owned();
+    }
+    reason.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Why an image has no pixels.
@@ -209,7 +225,6 @@ fn open(loaded: &Loaded) -> Result<Box<dyn ImageDecoder + '_>, Unfit> {
         | Format::Jxl
         | Format::Jp2
         | Format::Psd
-        | Format::Svg
         | Format::Exr
         | Format::Hdr
         | Format::Raw => return Err(Unfit::Unsupported),
@@ -247,10 +262,7 @@ fn reason(error: &ImageError) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    match innermost.downcast_ref::<io::Error>() {
-        Some(error) if error.kind() == io::ErrorKind::UnexpectedEof => TRUNCATED.to_owned(),
-        _ => innermost.to_string(),
-    }
+    innermost.to_string()
 }
 
 /// Any kind of pixels as RGB, with transparency over white.

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What a file's bytes say that it is. Not all that is recognised can be decoded.
+/// What a file's bytes say that it is. Not all that is recognised can be decoded. Drawings that are
+/// programs (SVG, PostScript, PDF) are documents, not images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     Jpeg,
@@ -20,7 +21,6 @@ pub enum Format {
     Jxl,
     Jp2,
     Psd,
-    Svg,
     Exr,
     Hdr,
     /// A camera's raw file: CR2, CR3, DNG, NEF, RAF, ORF, RW2, ...
@@ -46,7 +46,6 @@ impl Format {
             Format::Jxl => "jxl",
             Format::Jp2 => "jp2",
             Format::Psd => "psd",
-            Format::Svg => "svg",
             Format::Exr => "exr",
             Format::Hdr => "hdr",
             Format::Raw => "raw",
@@ -71,7 +70,6 @@ impl Format {
             Format::Jxl => "JPEG XL",
             Format::Jp2 => "JPEG 2000",
             Format::Psd => "Photoshop",
-            Format::Svg => "SVG",
             Format::Exr => "OpenEXR",
             Format::Hdr => "Radiance HDR",
             Format::Raw => "camera raw",

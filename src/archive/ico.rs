@@ -14,19 +14,17 @@ use super::sniff::{u16_le, u32_le};
 const HEADER: usize = 6;
 const ENTRY: usize = 16;
 
-/// A decoder for the largest picture, of the deepest colours among equals. None if no entry has its
-/// bytes in the file.
+/// A decoder for the largest picture, of the deepest colours among equals. None if its bytes are not
+/// all in the file, or no picture is listed.
 pub(super) fn open(bytes: &[u8]) -> Option<ImageResult<Box<dyn ImageDecoder + '_>>> {
     let count = usize::from(u16_le(bytes, 4)?);
     let picture = (0..count)
-        .filter_map(|index| Picture::of(bytes, bytes.get(HEADER + index * ENTRY..)?))
+        .filter_map(|index| Picture::of(bytes, HEADER + index * ENTRY))
         .max_by_key(|picture| {
-            (
-                u64::from(picture.width) * u64::from(picture.height),
-                picture.depth,
-            )
+            let pixels = u64::from(picture.width) * u64::from(picture.height);
+            (pixels, picture.depth)
         })?;
-    Some(picture.open())
+    Some(open_picture(&picture, picture.bytes?))
 }
 
 struct Picture<'a> {
@@ -34,51 +32,58 @@ struct Picture<'a> {
     height: u32,
     /// Bits per pixel.
     depth: u16,
-    bytes: &'a [u8],
+    /// None if the file ends before them.
+    bytes: Option<&'a [u8]>,
 }
 
 impl<'a> Picture<'a> {
-    fn of(file: &'a [u8], entry: &[u8]) -> Option<Self> {
-        let [width, height, ..] = *entry.first_chunk::<ENTRY>()?;
-        let depth = u16_le(entry, 6)?;
-        let length = usize::try_from(u32_le(entry, 8)?).ok()?;
-        let offset = usize::try_from(u32_le(entry, 12)?).ok()?;
-        let bytes = file.get(offset..offset.checked_add(length)?)?;
+    /// What the directory's entry at this place in the file lists.
+    fn of(file: &'a [u8], at: usize) -> Option<Self> {
+        let [width, height, ..] = *file.get(at..)?.first_chunk::<ENTRY>()?;
+        let length = u64::from(u32_le(file, at + 8)?);
+        let offset = u64::from(u32_le(file, at + 12)?);
+        let range = usize::try_from(offset).ok()?..usize::try_from(offset + length).ok()?;
+        let bytes = file.get(range);
         // Zero stands for 256, and the directory cannot say more; the picture's own header can.
         let side = |byte: u8| if byte == 0 { 256 } else { u32::from(byte) };
-        let (width, height) = if is_png(bytes) {
-            let side = |at: usize| Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?));
-            (side(16)?, side(20)?)
-        } else {
-            // A bitmap in an icon counts its rows twice: once for the colours, once for the mask.
-            (
-                u32_le(bytes, 4).unwrap_or(side(width)),
-                u32_le(bytes, 8).map_or(side(height), |rows| rows / 2),
-            )
-        };
+        let own = bytes.and_then(own_size);
+        let (width, height) = own.unwrap_or((side(width), side(height)));
         Some(Self {
             width,
             height,
-            depth,
+            depth: u16_le(file, at + 6)?,
             bytes,
         })
     }
+}
 
-    fn open(self) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
-        if is_png(self.bytes) {
-            return Ok(Box::new(png::PngDecoder::new(Cursor::new(self.bytes))?));
-        }
-        // Zero stands for 256 here too; larger bitmaps are not told apart by the decoder.
-        let side = |side: u32| if side >= 256 { 0 } else { side as u8 };
-        let bytes = without_short_mask(self.bytes).unwrap_or(self.bytes);
-        let mut file = vec![0, 0, 1, 0, 1, 0];
-        file.extend([side(self.width), side(self.height), 0, 0, 1, 0]);
-        file.extend(self.depth.to_le_bytes());
-        file.extend((bytes.len() as u32).to_le_bytes());
-        file.extend(((HEADER + ENTRY) as u32).to_le_bytes());
-        file.extend(bytes);
-        Ok(Box::new(ico::IcoDecoder::new(Cursor::new(file))?))
+/// Width and height by the picture's header.
+fn own_size(picture: &[u8]) -> Option<(u32, u32)> {
+    if is_png(picture) {
+        let side = |at: usize| Some(u32::from_be_bytes(*picture.get(at..)?.first_chunk()?));
+        return Some((side(16)?, side(20)?));
     }
+    // A bitmap in an icon counts its rows twice: once for the colours, once for the mask.
+    Some((u32_le(picture, 4)?, u32_le(picture, 8)? / 2))
+}
+
+fn open_picture<'a>(
+    picture: &Picture<'_>,
+    bytes: &'a [u8],
+) -> ImageResult<Box<dyn ImageDecoder + 'a>> {
+    if is_png(bytes) {
+        return Ok(Box::new(png::PngDecoder::new(Cursor::new(bytes))?));
+    }
+    let bytes = without_short_mask(bytes).unwrap_or(bytes);
+    // Zero stands for 256 here too; larger bitmaps are not told apart by the decoder.
+    let side = |side: u32| if side >= 256 { 0 } else { side as u8 };
+    let mut file = vec![0, 0, 1, 0, 1, 0];
+    file.extend([side(picture.width), side(picture.height), 0, 0, 1, 0]);
+    file.extend(picture.depth.to_le_bytes());
+    file.extend((bytes.len() as u32).to_le_bytes());
+    file.extend(((HEADER + ENTRY) as u32).to_le_bytes());
+    file.extend(bytes);
+    Ok(Box::new(ico::IcoDecoder::new(Cursor::new(file))?))
 }
 
 /// A bitmap without its mask of transparency, if that is shorter than its rows, padded to 32 bits,

@@ -74,8 +74,6 @@ pub(super) fn sniff(evidence: Evidence<'_>) -> Sniffed {
         Some(Format::Ico)
     } else if is_pnm(header) {
         Some(Format::Pnm)
-    } else if is_svg(header) {
-        Some(Format::Svg)
     } else {
         None
     };
@@ -258,27 +256,6 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// XML whose first element is `svg`. A web page with drawings in it is none.
-fn is_svg(header: &[u8]) -> bool {
-    let mut text = header.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(header);
-    loop {
-        text = text.trim_ascii_start();
-        let close: &[u8] = if text.starts_with(b"<svg") {
-            return matches!(text.get(4), Some(b' ' | b'\t' | b'\r' | b'\n' | b'>'));
-        } else if text.starts_with(b"<?xml") {
-            b"?>"
-        } else if text.starts_with(b"<!--") {
-            b"-->"
-        } else {
-            return text.starts_with(b"<!DOCTYPE svg");
-        };
-        let Some(end) = text.windows(close.len()).position(|part| part == close) else {
-            return false;
-        };
-        text = &text[end + close.len()..];
-    }
-}
-
 /// Whether the 18 bytes of a TGA header make sense; many a binary file's do.
 fn could_be_tga(header: &[u8]) -> bool {
     let [
@@ -375,11 +352,6 @@ mod tests {
         check(b"P1\n2 2\n0 1 1 0\n", Format::Pnm);
         check(b"P7\nWIDTH 2\nHEIGHT 2\n", Format::Pnm);
         check(b"qoif\0\0\0\x01\0\0\0\x01\x04\0", Format::Qoi);
-        check(b"<svg xmlns='http://www.w3.org/2000/svg'/>", Format::Svg);
-        check(
-            b"\xEF\xBB\xBF<?xml version='1.0'?>\n<!-- x -->\n<svg>",
-            Format::Svg,
-        );
     }
 
     #[test]
@@ -401,7 +373,7 @@ mod tests {
         check(b"RIFF\0\0\0\0WAVEfmt ");
         check(b"<!DOCTYPE html><html><svg></svg></html>");
         check(b"<?xml version='1.0'?><feed/>");
-        check(b"<svgish>");
+        check(b"<svg xmlns='http://www.w3.org/2000/svg'/>");
         check(b"\xFF\x0A\0\0");
         check(b"qoifish story, told at length");
         check(b"8BPS is how a Photoshop file begins");

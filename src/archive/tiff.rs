@@ -227,3 +227,48 @@ fn call_it_grey(bytes: &mut [u8]) -> Option<()> {
 fn reason(error: tiff::TiffError) -> String {
     error.to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_are_read_from_the_high_bits_down() {
+        let check = |bits, expected: &[usize]| {
+            let found: Vec<usize> = indices(&[0b1001_0110], bits).collect();
+            assert_eq!(found, expected);
+        };
+        check(1, &[1, 0, 0, 1, 0, 1, 1, 0]);
+        check(2, &[2, 1, 1, 2]);
+        check(4, &[9, 6]);
+        check(8, &[0x96]);
+    }
+
+    #[test]
+    fn palettes_of_eight_bit_levels_are_taken_as_meant() {
+        let proper = [0x0100, 0xFFFF, 0x0200, 0x8000, 0x0300, 0x7F00];
+        assert_eq!(palette(&proper, 1), Ok(vec![[1, 2, 3], [255, 128, 127]]));
+        let eight_bits = [1, 255, 2, 128, 3, 127];
+        assert_eq!(palette(&eight_bits, 1), palette(&proper, 1));
+        assert!(palette(&proper[..5], 1).is_err());
+    }
+
+    #[test]
+    fn ycbcr_is_that_of_jfif() {
+        let check = |sample, rgb| assert_eq!(ycbcr_to_rgb(&sample), rgb);
+        check([0, 128, 128], [0, 0, 0]);
+        check([255, 128, 128], [255, 255, 255]);
+        check([76, 85, 255], [254, 0, 0]);
+        check([255, 255, 255], [255, 121, 255]);
+        check([0, 0, 0], [0, 135, 0]);
+    }
+
+    #[test]
+    fn a_circle_of_directories_is_no_raw_file() {
+        assert!(!is_camera_raw(b""));
+        assert!(!is_camera_raw(b"II*\0\x04\0\0\0"));
+        assert!(!is_camera_raw(
+            &[&b"MM\0+\0\x08\0\0"[..], &[0xFF; 40]].concat()
+        ));
+    }
+}

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::vec;
@@ -114,16 +114,16 @@ pub enum WalkError {
 #[derive(Debug)]
 pub struct Walk {
     roots: vec::IntoIter<Root>,
-    root: Option<Root>,
+    root: Option<Arc<Root>>,
     /// The directories from the root down to where the walk stands.
     stack: Vec<Directory>,
     exclude: Exclude,
     hidden: Hidden,
     skipped: Skipped,
-    unreadable_directories: Vec<(Arc<str>, String)>,
+    unreadable_subtrees: Vec<(Arc<str>, String)>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Root {
     name: Arc<str>,
     path: PathBuf,
@@ -167,7 +167,7 @@ impl Walk {
             exclude,
             hidden: config.hidden,
             skipped: Skipped::default(),
-            unreadable_directories: Vec::new(),
+            unreadable_subtrees: Vec::new(),
         })
     }
 
@@ -185,11 +185,11 @@ impl Walk {
         self.skipped
     }
 
-    /// The directories met so far that could not be listed, or not to the end, as `(root, uri)`.
+    /// What was met so far and could not be looked into, or not to the end, as `(root, uri)`.
     ///
-    /// What a table holds below them is unseen, not deleted.
-    pub fn unreadable_directories(&self) -> &[(Arc<str>, String)] {
-        &self.unreadable_directories
+    /// What a table holds at these uris and below them is unseen, not deleted.
+    pub fn unreadable_subtrees(&self) -> &[(Arc<str>, String)] {
+        &self.unreadable_subtrees
     }
 
     /// Begins with a directory. Where its listing fails, that is the directory's outcome, and the
@@ -197,10 +197,12 @@ impl Walk {
     fn enter(&mut self, root: &Root, path: PathBuf, real: PathBuf, uri: String) -> Option<Walked> {
         let (mut entries, error) = list(&path);
         entries.sort_by(|a, b| a.encoded.cmp(&b.encoded));
-        let unreadable = error.map(|error| {
-            self.unreadable_directories
-                .push((root.name.clone(), uri.clone()));
-            root.unreadable(uri.clone(), format!("cannot list the directory: {error}"))
+        let unreadable = error.and_then(|error| {
+            if self.stack.is_empty() {
+                let reason = format!("cannot list the directory: {error}");
+                return Some(self.unreadable(root, uri.clone(), reason));
+            }
+            self.unseen(root, uri.clone(), "cannot list the directory", &error)
         });
         self.stack.push(Directory {
             path,
@@ -212,12 +214,12 @@ impl Walk {
     }
 
     /// Decides on one entry of the directory on top of the stack.
-    fn visit(&mut self, root: &Root, directory: usize, listed: Listed) -> Option<Walked> {
+    fn visit(&mut self, root: &Root, listed: Listed) -> Option<Walked> {
         if self.hidden == Hidden::Skip && listed.name.as_bytes().starts_with(b".") {
             self.skipped.hidden += 1;
             return None;
         }
-        let parent = &self.stack[directory];
+        let parent = self.stack.last()?;
         let path = parent.path.join(&listed.name);
         let mut real = parent.real.join(&listed.name);
         let uri = if parent.uri.is_empty() {
@@ -232,7 +234,7 @@ impl Walk {
         }
         let mut kind = match listed.kind {
             Ok(kind) => kind,
-            Err(error) => return self.unseen(root, uri, &error),
+            Err(error) => return self.unseen(root, uri, LOOK, &error),
         };
 
         if kind.is_symlink() {
@@ -247,7 +249,7 @@ impl Walk {
             }
             kind = match fs::metadata(&real) {
                 Ok(metadata) => metadata.file_type(),
-                Err(error) => return self.unseen(root, uri, &error),
+                Err(error) => return self.unseen(root, uri, LOOK, &error),
             };
             if kind.is_dir() && self.stack.iter().any(|above| above.real == real) {
                 tracing::warn!(root = %root.name, uri, target = %real.display(), "skipped a link that leads back to where it was met");
@@ -276,18 +278,31 @@ impl Walk {
                 bytes: metadata.len(),
                 modified: modified(&metadata),
             })),
-            Err(error) => self.unseen(root, uri, &error),
+            Err(error) => self.unseen(root, uri, LOOK, &error),
         }
     }
 
     /// An entry that was listed and cannot be looked at. One that is gone is no failure.
-    fn unseen(&mut self, root: &Root, uri: String, error: &io::Error) -> Option<Walked> {
+    fn unseen(
+        &mut self,
+        root: &Root,
+        uri: String,
+        what: &str,
+        error: &io::Error,
+    ) -> Option<Walked> {
         if error.kind() == io::ErrorKind::NotFound {
             tracing::debug!(root = %root.name, uri, "gone since its directory was listed");
             self.skipped.vanished += 1;
             return None;
         }
-        Some(root.unreadable(uri, format!("cannot look at the file: {error}")))
+        Some(self.unreadable(root, uri, format!("{what}: {error}")))
+    }
+
+    /// An entry of which nothing is known, so there may be images below it.
+    fn unreadable(&mut self, root: &Root, uri: String, reason: String) -> Walked {
+        self.unreadable_subtrees
+            .push((root.name.clone(), uri.clone()));
+        root.unreadable(uri, reason)
     }
 
     fn broken_link(
@@ -303,15 +318,20 @@ impl Walk {
             return None;
         }
         let Ok(target) = fs::read_link(path) else {
-            return self.unseen(root, uri, error);
+            return self.unseen(root, uri, LOOK, error);
         };
+        let parent = self.stack.last().map_or(&root.real, |parent| &parent.real);
+        if !without_dots(&parent.join(&target)).starts_with(&root.real) {
+            tracing::debug!(root = %root.name, uri, target = %target.display(), "skipped a broken link that leads out of the archive");
+            self.skipped.links_outside += 1;
+            return None;
+        }
         let target = encode_name(target.as_os_str().as_bytes());
-        let reason = if error.kind() == io::ErrorKind::NotFound {
-            format!("a link to {target}, which does not exist")
-        } else {
-            format!("a link to {target}, which cannot be followed: {error}")
-        };
-        Some(root.unreadable(uri, reason))
+        if error.kind() == io::ErrorKind::NotFound {
+            return Some(root.unreadable(uri, format!("a link to {target}, which does not exist")));
+        }
+        let reason = format!("a link to {target}, which cannot be followed: {error}");
+        Some(self.unreadable(root, uri, reason))
     }
 }
 
@@ -321,12 +341,12 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Walked> {
         loop {
             let Some(top) = self.stack.last_mut() else {
-                let root = self.roots.next()?;
-                self.root = Some(root.clone());
-                let entered =
-                    self.enter(&root, root.path.clone(), root.real.clone(), String::new());
-                if entered.is_some() {
-                    return entered;
+                let root = Arc::new(self.roots.next()?);
+                self.root = Some(Arc::clone(&root));
+                let (path, real) = (root.path.clone(), root.real.clone());
+                let unreadable = self.enter(&root, path, real, String::new());
+                if unreadable.is_some() {
+                    return unreadable;
                 }
                 continue;
             };
@@ -335,7 +355,7 @@ impl Iterator for Walk {
                 self.stack.pop();
                 continue;
             };
-            let walked = self.visit(&root, self.stack.len() - 1, listed);
+            let walked = self.visit(&root, listed);
             if walked.is_some() {
                 return walked;
             }
@@ -387,6 +407,8 @@ fn root_name(bytes: &[u8]) -> String {
     }
 }
 
+const LOOK: &str = "cannot look at the file";
+
 /// What is in a directory, as far as it can be told, and what ended the listing early.
 fn list(path: &Path) -> (Vec<Listed>, Option<io::Error>) {
     let mut listed = Vec::new();
@@ -408,6 +430,20 @@ fn list(path: &Path) -> (Vec<Listed>, Option<io::Error>) {
         }
     }
     (listed, None)
+}
+
+/// An absolute path with `..` taken back, by its text alone: there is nothing on the disk to ask.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            component => plain.push(component),
+        }
+    }
+    plain
 }
 
 /// Whether the system gave up following links (`ELOOP`), for which `ErrorKind` has no stable name.

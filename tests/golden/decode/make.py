@@ -1,6 +1,6 @@
 """Writes one small picture in every kind of file, and what Pillow shows for each.
 
-Run with Pillow 13 and numpy:  python make.py
+Run with Pillow 13, numpy and jpegtran of libjpeg-turbo:  python make.py
 
 `NAME.EXT` is the file, `NAME.rgb` its pixels `[height, width, 3]` as Pillow shows them (upright,
 over white), and `manifest.json` has per file its size and how far a level may be off: 0 where the
@@ -11,6 +11,7 @@ those of a file before share its `.rgb`.
 import io
 import json
 import struct
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -151,10 +152,21 @@ def jpegs(rgb):
     assert cmyk[adobe + 11] == 0, "colour transform of a CMYK file"
     # The same samples, said to be YCCK: other colours, and the way through the other conversion.
     keep("jpeg-ycck.jpg", 4, cmyk[: adobe + 11] + b"\x02" + cmyk[adobe + 12 :])
+    keep("jpeg-cmyk-separate-scans.jpg", 2, one_scan_per_component(cmyk, 4))
     plain = saved(rgb, "JPEG", quality=90)
+    keep("jpeg-separate-scans.jpg", 8, one_scan_per_component(plain, 3))
     keep("jpeg-trailing-garbage.jpg", 8, plain + b"and then some" * 20)
     keep("jpeg-no-end-marker.jpg", 8, plain[:-2], shown_bytes(plain))
     keep("jpeg-garbage-between-headers.jpg", 8, plain[:20] + b"\0" * 12 + plain[20:], shown_bytes(plain))
+
+
+def one_scan_per_component(content, components):
+    """A sequential JPEG whose colours come one after another, as some cameras and scanners write."""
+    scans = HERE / "scratch"
+    scans.write_text("".join(f"{component};\n" for component in range(components)))
+    done = subprocess.run(["jpegtran", "-scans", str(scans)], input=content, capture_output=True, check=True)
+    scans.unlink()
+    return done.stdout
 
 
 def shown_bytes(content):
