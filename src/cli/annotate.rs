@@ -9,7 +9,7 @@ use showtell::encoder;
 use showtell::encoder::device::load_cuda;
 use showtell::hub;
 use showtell::nightly::RunOutcome;
-use showtell::pipeline::{Models, RunConfig};
+use showtell::pipeline::Models;
 
 use super::exit::Exit;
 use super::run::{ArchiveArguments, DeviceArguments, UsageError, watched};
@@ -72,7 +72,7 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
     let runtime = load_cuda();
     let device = arguments.device.device.resolve(runtime)?;
     let kind = arguments.device.precision.resolve(device, runtime)?;
-    let config: RunConfig = arguments.archive.config(found.config.name.clone())?;
+    let config = arguments.archive.config(found.config.name.clone());
     tracing::debug!(?device, ?kind, weights = %weights.display(), "loading the model");
     let models = Models {
         encoder: encoder::load(&found.config.encoder, &weights, device, kind)?,

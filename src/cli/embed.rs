@@ -45,7 +45,7 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let runtime = load_cuda();
     let device = arguments.device.device.resolve(runtime)?;
     let kind = arguments.device.precision.resolve(device, runtime)?;
-    let config = arguments.archive.config("vgg16".to_owned())?;
+    let config = arguments.archive.config("vgg16".to_owned());
     let models = Models {
         encoder: encoder::load(&description, &arguments.weights, device, kind)?,
         captioner: None,

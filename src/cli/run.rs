@@ -38,12 +38,12 @@ pub struct ArchiveArguments {
     /// Images with more pixels than this fail
     #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels, help_heading = "Archive")]
     max_pixels: u64,
-    /// Images whose decoding would hold more memory than this fail, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_memory >> 20, help_heading = "Archive")]
+    /// Images whose decoding would hold more memory than this fail, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_memory, help_heading = "Archive")]
     max_memory: u64,
-    /// Files larger than this fail, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = Limits::default().max_file_bytes >> 20, help_heading = "Archive")]
-    max_file_size: u64,
+    /// Files larger than this fail, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_file_bytes, help_heading = "Archive")]
+    max_file_bytes: u64,
     /// Try files again that failed before and have not changed since
     #[arg(long, help_heading = "Archive")]
     retry_failed: bool,
@@ -70,12 +70,8 @@ pub struct DeviceArguments {
 
 impl ArchiveArguments {
     /// The run that these arguments describe, of a model called `model`.
-    pub fn config(&self, model: String) -> anyhow::Result<RunConfig> {
-        let mebibytes = |count: u64, option: &str| {
-            let bytes = count.checked_mul(1 << 20);
-            bytes.ok_or_else(|| UsageError(format!("{option} is too large: {count} MiB")))
-        };
-        Ok(RunConfig {
+    pub fn config(&self, model: String) -> RunConfig {
+        RunConfig {
             walk: WalkConfig {
                 roots: self.directories.clone(),
                 exclude: self.exclude.clone(),
@@ -87,9 +83,9 @@ impl ArchiveArguments {
             },
             out: self.out.clone(),
             limits: Limits {
-                max_file_bytes: mebibytes(self.max_file_size, "--max-file-size")?,
+                max_file_bytes: self.max_file_bytes,
                 max_pixels: self.max_pixels,
-                max_memory: mebibytes(self.max_memory, "--max-memory")?,
+                max_memory: self.max_memory,
             },
             batch: usize::from(self.batch),
             cache_precision: match self.full_precision_cache {
@@ -103,7 +99,7 @@ impl ArchiveArguments {
                 "command".to_owned(),
                 std::env::args().skip(1).collect::<Vec<_>>().into(),
             )]),
-        })
+        }
     }
 }
 

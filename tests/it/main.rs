@@ -2,6 +2,9 @@
 
 /// The command over archives of every kind.
 mod annotate;
+/// The archive stage over good and bad files.
+mod archive;
+mod broken;
 /// Features written and read back by the parquet crate.
 mod cache;
 /// Weights fetched from a server on loopback.
