@@ -101,7 +101,7 @@ impl Decoding {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CaptionerError {
-    #[error("cannot read {file}: {source}")]
+    #[error("cannot read {file}")]
     Unreadable {
         file: PathBuf,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -112,6 +112,6 @@ pub enum CaptionerError {
     Weights(#[from] crate::encoder::EncoderError),
     #[error("the captioner was given {found} features, not a multiple of {dimensions}")]
     WrongFeatures { dimensions: usize, found: usize },
-    #[error("the device failed: {0}")]
+    #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

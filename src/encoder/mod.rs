@@ -138,7 +138,7 @@ pub fn load(
 
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
-    #[error("cannot read weights from {file}: {source}")]
+    #[error("cannot read weights from {file}")]
     Unreadable {
         file: PathBuf,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -166,6 +166,6 @@ pub enum EncoderError {
     },
     #[error("the encoder was given {found} bytes of pixels, not a multiple of {picture}")]
     WrongPixels { picture: usize, found: usize },
-    #[error("the device failed: {0}")]
+    #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

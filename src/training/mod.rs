@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub enum TrainingError {
     #[error("{file}: {reason}")]
     Config { file: PathBuf, reason: String },
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}")]
     Unwritable {
         path: PathBuf,
         source: std::io::Error,
@@ -33,6 +33,6 @@ pub enum TrainingError {
     Captioner(#[from] crate::captioner::CaptionerError),
     #[error(transparent)]
     Encoder(#[from] crate::encoder::EncoderError),
-    #[error("the device failed: {0}")]
+    #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

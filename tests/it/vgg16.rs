@@ -112,7 +112,7 @@ fn the_same_weights_are_the_same_encoder_in_every_format() {
 fn message(config: &EncoderConfig, file: &Path) -> String {
     match load(config, file, Device::Cpu, Kind::Float) {
         Ok(encoder) => panic!("{} was accepted", encoder.id()),
-        Err(error) => error.to_string(),
+        Err(error) => format!("{:#}", anyhow::Error::from(error)),
     }
 }
 
