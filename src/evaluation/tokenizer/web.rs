@@ -135,7 +135,7 @@ fn in_address(b: u8) -> bool {
 /// What could be part of an address from `at` on: no blanks, quotation marks or brackets.
 fn address_run(t: Text<'_>, at: usize) -> &str {
     let rest = &t.0[at..];
-    let ends = |c| c == '\u{a0}' || u8::try_from(c).is_ok_and(|b| b.is_ascii() && !in_address(b));
+    let ends = |c: char| c == '\u{a0}' || c.is_ascii() && !in_address(c as u8);
     &rest[..rest.find(ends).unwrap_or(rest.len())]
 }
 
@@ -146,17 +146,22 @@ pub(super) fn email(t: Text, at: usize) -> Option<Found> {
         return None;
     }
     let bytes = address_run(t, start).as_bytes();
-    let run = bytes.len();
-    let label = |i: usize| bytes[i..run].iter().take_while(|b| **b != b'.').count();
-    let signs = (0..run).filter(|i| bytes[*i] == b'@');
+    let label_end = |i: usize| {
+        let length = bytes[i..].iter().take_while(|b| **b != b'.').count();
+        (length > 0).then_some(i + length)
+    };
+    // Labels joined by single periods, behind the sign that lets them reach farthest.
+    let signs = (0..bytes.len()).filter(|i| bytes[*i] == b'@');
     let ends = signs.filter_map(|sign| {
-        let mut end = sign + 1 + label(sign + 1);
-        while bytes.get(end) == Some(&b'.') && end < run && label(end + 1) > 0 {
-            end += 1 + label(end + 1);
+        let mut end = label_end(sign + 1)?;
+        while end < bytes.len()
+            && let Some(next) = label_end(end + 1)
+        {
+            end = next;
         }
-        (label(sign + 1) > 0).then_some(start + end)
+        Some(end)
     });
-    let end = ends.max()?;
+    let end = start + ends.max()?;
     Some(Found::text(t.any_of(end, &["&gt;", ">"]).unwrap_or(end)))
 }
 
@@ -177,10 +182,10 @@ pub(super) fn handle(t: Text, at: usize) -> Option<Found> {
 
 /// `foo.jpg`, also where the name begins with a digit.
 pub(super) fn file_name(t: Text, at: usize) -> Option<Found> {
-    const EXTENSIONS: [&str; 34] = [
+    const EXTENSIONS: [&str; 35] = [
         "bat", "bmp", "c", "cgi", "class", "cpp", "dll", "doc", "docx", "exe", "gif", "gz", "h",
         "htm", "html", "jar", "java", "jpeg", "jpg", "mov", "mp3", "pdf", "php", "pl", "png",
-        "ppt", "ps", "py", "sql", "tar", "txt", "wav", "x", "xml",
+        "ppt", "ps", "py", "sql", "tar", "txt", "wav", "x", "xml", "zip",
     ];
     let mut end = t.run(at, Text::letter_or_digit)?;
     let mut best = None;
@@ -189,9 +194,7 @@ pub(super) fn file_name(t: Text, at: usize) -> Option<Found> {
             break;
         };
         let name = &t.0[end + 1..extension];
-        if EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(name))
-            || name.eq_ignore_ascii_case("zip")
-        {
+        if EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(name)) {
             best = Some(extension);
         }
         end = extension;

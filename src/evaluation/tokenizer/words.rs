@@ -7,10 +7,7 @@ use super::text::Text;
 
 /// Letters and digits that begin with a letter; `.`, `!` and `?` join such runs (`x.y`, `yahoo!x`).
 pub(super) fn word_end(t: Text, at: usize) -> Option<usize> {
-    let one = |t: Text, i| {
-        t.run(t.letter(i)?, Text::letter_or_digit)
-            .or_else(|| t.letter(i))
-    };
+    let one = |t: Text, i| t.run_of(t.letter(i)?, 0, usize::MAX, Text::letter_or_digit);
     let mut end = one(t, at)?;
     while matches!(t.byte(end), b'.' | b'!' | b'?')
         && let Some(next) = one(t, end + 1)
@@ -74,20 +71,12 @@ pub(super) fn not(t: Text, at: usize) -> Option<Found> {
     not_end(t, at).map(Found::contraction)
 }
 
-/// Words that are written as one and counted as two, by the length of their first part.
+/// Words that are written as one and counted as two, the first of three letters.
 pub(super) fn fused(t: Text, at: usize) -> Option<Found> {
-    const FUSED: [(&str, usize); 6] = [
-        ("cannot", 3),
-        ("gonna", 3),
-        ("gotta", 3),
-        ("lemme", 3),
-        ("gimme", 3),
-        ("wanna", 3),
-    ];
-    FUSED.iter().find_map(|(whole, first)| {
-        let reach = t.word_at(at, whole)?;
-        Some(Found::text(at + first).reaching(reach))
-    })
+    ["cannot", "gonna", "gotta", "lemme", "gimme", "wanna"]
+        .iter()
+        .find_map(|whole| t.word_at(at, whole))
+        .map(|reach| Found::text(at + 3).reaching(reach))
 }
 
 /// `'tis`, `'twas`: `'t` and the rest.
@@ -102,32 +91,31 @@ pub(super) fn it_elided(t: Text, at: usize) -> Option<Found> {
 
 /// Words with an apostrophe that stay whole: `'em`, `'cause`, `'n'`, `'90s`, `ol'`, `l'`.
 pub(super) fn elided(t: Text, at: usize) -> Option<Found> {
-    let after = if let Some(rest) = t.apostrophe(at) {
-        let decade = || {
-            let zero = t.ascii_run(rest, 1, 1, |b| matches!(b, b'2'..=b'9'))?;
-            t.word_at(zero, "0s")
-        };
-        let and = || {
-            let end = t.word_at(rest, "n")?;
-            Some(t.apostrophe(end).unwrap_or(end))
-        };
-        let named = || {
-            ["cause", "till", "til", "em"]
-                .iter()
-                .find_map(|w| t.word_at(rest, w))
-        };
-        named().or_else(decade).or_else(and)
-    } else {
-        ["somethin", "dunkin", "ol", "l", "d", "j"]
+    let first_of = |i, words: &[&str]| words.iter().find_map(|w| t.word_at(i, w));
+    let Some(rest) = t.apostrophe(at) else {
+        return ["somethin", "dunkin", "ol", "l", "d", "j"]
             .iter()
             .find_map(|w| t.apostrophe(t.word_at(at, w)?))
             .or_else(|| {
-                ["cap'n", "c'est", "c'mon", "e'er", "ev'ry", "li'l", "nat'l"]
-                    .iter()
-                    .find_map(|w| t.word_at(at, w))
+                first_of(
+                    at,
+                    &["cap'n", "c'est", "c'mon", "e'er", "ev'ry", "li'l", "nat'l"],
+                )
             })
+            .map(Found::text);
     };
-    after.map(Found::text)
+    let decade = || {
+        let zero = t.ascii_run(rest, 1, 1, |b| matches!(b, b'2'..=b'9'))?;
+        t.word_at(zero, "0s")
+    };
+    let and = || {
+        let end = t.word_at(rest, "n")?;
+        Some(t.apostrophe(end).unwrap_or(end))
+    };
+    first_of(rest, &["cause", "till", "til", "em"])
+        .or_else(decade)
+        .or_else(and)
+        .map(Found::text)
 }
 
 /// `'85`: a year of two digits before a blank.
@@ -204,15 +192,12 @@ pub(super) fn hyphenated_loosely(t: Text, at: usize) -> Option<Found> {
         let ascii = t.ascii_run(i, 1, usize::MAX, |b| b.is_ascii_alphanumeric());
         ascii.or_else(|| t.soft_hyphen(i))
     };
-    let mut end = t.run(at, |t, i| plain(t, i).or_else(|| t.any_of(i, &[".", ","])))?;
-    let mut parts = 0;
-    while t.byte(end) == b'-' {
-        let run = t.run(end + 1, plain);
-        let acronym = acronym_end(t, end + 1);
-        let Some(next) = run.max(acronym) else { break };
-        (end, parts) = (next, parts + 1);
-    }
-    (parts > 0).then(|| Found::text(end))
+    let first = t.run(at, |t, i| plain(t, i).or_else(|| t.any_of(i, &[".", ","])))?;
+    t.run(first, |t, i| {
+        let part = t.word_at(i, "-")?;
+        t.run(part, plain).max(acronym_end(t, part))
+    })
+    .map(Found::text)
 }
 
 /// Letters with a period behind each, two at least: `u.s.`, `e.g.`.
