@@ -47,8 +47,8 @@ format:
 lint: prerequisites $(FETCHED)
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 
-unit: prerequisites $(FETCHED)
-	$(CARGO) test --locked
+unit: prerequisites $(FETCHED) $(PACKAGES)/installed
+	SHOWTELL_READERS=$(PYTHON) PYTHONPATH=$(PACKAGES) $(CARGO) test --locked
 
 readers: build $(PACKAGES)/installed
 	$(TARGET)/release/showtell annotate data/samples --quiet --out $(TARGET)/readers --model $(MODEL)

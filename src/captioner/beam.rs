@@ -163,7 +163,7 @@ impl Search {
         // A stable sort: among equals the one from the better parent stays.
         partial.sort_by(|a, b| b.3.total_cmp(&a.3));
         partial.truncate(decoding.beam);
-        let live = partial
+        let live: Vec<Partial> = partial
             .into_iter()
             .map(|(row, place, token, log_prob)| {
                 let mut tokens = self.live[place].tokens.clone();
@@ -186,7 +186,7 @@ impl Search {
     }
 
     /// Whether nothing that `live` could still become can displace a finished caption.
-    fn is_decided(&self, live: &Vec<Partial>, decoding: &Decoding) -> bool {
+    fn is_decided(&self, live: &[Partial], decoding: &Decoding) -> bool {
         let Some(worst) = self
             .finished
             .last()

@@ -58,11 +58,7 @@ impl Archive {
     /// Annotates with `more` arguments, and expects the exit code.
     fn annotate(&self, more: &[&str], exit: i32) -> Output {
         let (directory, out) = (self.directory(), self.out());
-        let arguments = [
-            &["annotate", &directory, "--out", &out, "--device", "cpu"],
-            more,
-        ]
-        .concat();
+        let arguments = [&["annotate", &directory, "--out", &out], more].concat();
         let output = showtell(&arguments);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(exit), "{errors}");

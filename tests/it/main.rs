@@ -4,9 +4,12 @@
 mod annotate;
 /// The archive stage over good and bad files.
 mod archive;
+/// Builds the bad ones.
 mod broken;
 /// Features written and read back by the parquet crate.
 mod cache;
+/// Caption metrics against the published tools.
+mod evaluation;
 /// Weights fetched from a server on loopback.
 mod hub;
 /// Drawn scenes and the samples that ship.
