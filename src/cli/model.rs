@@ -88,6 +88,11 @@ pub fn model_folders() -> Vec<PathBuf> {
             folders.push(folder.join("share/showtell/models"));
         }
     }
+    // Where it was built, for a program that was built outside its repository.
+    folders.push(PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/data/models"
+    )));
     let absolute = |name: &str| {
         let path = PathBuf::from(std::env::var_os(name)?);
         path.is_absolute().then_some(path)

@@ -179,9 +179,8 @@ pub struct Validation {
 
 impl Validation {
     pub fn is_better_than(&self, other: &Validation) -> bool {
-        let rank = |validation: &Validation| {
-            validation.main + 0.1 * (validation.count + validation.relation)
-        };
+        // Whole captions first; of those equally often right, the ones with more right parts.
+        let rank = |of: &Validation| of.main + (of.setting + of.kind + of.colour + of.count) / 4.0;
         rank(self) > rank(other)
     }
 
