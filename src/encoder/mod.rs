@@ -6,6 +6,7 @@
 
 pub mod device;
 pub mod preprocess;
+pub mod pth;
 pub mod vgg16;
 pub mod weights;
 

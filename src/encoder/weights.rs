@@ -1,14 +1,13 @@
 //! Reads weight files into tensors under torchvision's names, whoever wrote them.
 //!
-//! `.pth` files are zip archives of pickled tensors. libtorch's own unpickler reads them: it
-//! builds tensors, lists and dictionaries and can run nothing that a file names.
+//! `.pth` files are pickles, which [`pth`] reads as data: nothing that a file names is run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::EncoderError;
+use super::{EncoderError, pth};
 
 /// Tensors by name, f32 on the CPU.
 pub type Weights = BTreeMap<String, Tensor>;
@@ -28,16 +27,16 @@ pub fn read(file: &Path) -> Result<Weights, EncoderError> {
         .and_then(|mut opened| std::io::Read::read(&mut opened, &mut magic))
         .map_err(|error| unreadable(error.into()))?;
     // safetensors: eight bytes of header length, then JSON.
-    let tensors = if length == magic.len() && magic[8] == b'{' {
-        Tensor::read_safetensors(file).map_err(|error| unreadable(error.into()))?
-    } else if magic.starts_with(b"PK") {
-        Tensor::loadz_multi_with_device(file, Device::Cpu)
-            .map_err(|error| unreadable(first_line(&error).into()))?
+    let tensors: Weights = if length == magic.len() && magic[8] == b'{' {
+        Tensor::read_safetensors(file)
+            .map_err(|error| unreadable(error.into()))?
+            .into_iter()
+            .collect()
+    } else if pth::is_pth(&magic[..length]) {
+        pth::read(file).map_err(|error| unreadable(error.into()))?
     } else {
         return Err(unreadable(
-            "it is neither a .safetensors file nor a .pth file in PyTorch's zip format \
-             (files of before PyTorch 1.6 must be saved again)"
-                .into(),
+            "it is neither a .safetensors file nor a .pth file".into(),
         ));
     };
     tensors
@@ -107,7 +106,7 @@ pub fn short(hasher: &blake3::Hasher) -> String {
 }
 
 /// libtorch appends a C++ backtrace to its messages.
-fn first_line(error: &tch::TchError) -> String {
+pub fn first_line(error: &tch::TchError) -> String {
     error
         .to_string()
         .lines()

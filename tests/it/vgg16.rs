@@ -101,6 +101,7 @@ fn the_same_weights_are_the_same_encoder_in_every_format() {
     let id = open("narrow.safetensors").id().to_owned();
     assert!(id.starts_with("vgg16-fc7-"), "{id}");
     assert_eq!(open("narrow.pth").id(), id);
+    assert_eq!(open("narrow-legacy.pth").id(), id);
     assert_eq!(open("narrow-timm.safetensors").id(), id);
     let mut other = config(&golden());
     other.preprocess.mean[0] = 0.5;

@@ -7,6 +7,9 @@ Writes, beside this file:
 
     narrow.safetensors         weights under torchvision's names
     narrow.pth                 the same, as torch.save writes them
+    narrow-legacy.pth          the same, as it wrote them before PyTorch 1.6
+    kinds.pth                  a transposed tensor and others of several kinds, and what is no tensor
+    kinds-legacy.pth           the same in the older format
     narrow-timm.safetensors    the same under timm's names, fc6 and fc7 as convolutions
     narrow.json                fc7 of a picture that the test draws by the same formula
 """
@@ -62,11 +65,31 @@ def picture(number):
     return levels.permute(2, 0, 1).to(torch.uint8)
 
 
+def kinds():
+    counted = torch.arange(6).reshape(2, 3)
+    state = {
+        "transposed": counted.float().T,
+        "part": torch.arange(10.0)[3:7],
+        "parameter": torch.nn.Parameter(counted.double()),
+        "half": counted.half() / 2,
+        "bfloat16": counted.bfloat16(),
+        "long": counted - 3,
+        "bool": counted > 2,
+        "scalar": torch.tensor(7, dtype=torch.int16),
+        "empty": torch.zeros(0, 4),
+        "version": 1.5,
+    }
+    return {"epoch": -70000, "state_dict": state, "args": ["a", (None, True, {1})]}
+
+
 def main():
     model = narrow()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, HERE / "narrow.safetensors")
     torch.save(model.state_dict(), HERE / "narrow.pth")
+    torch.save(model.state_dict(), HERE / "narrow-legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save(kinds(), HERE / "kinds.pth")
+    torch.save(kinds(), HERE / "kinds-legacy.pth", _use_new_zipfile_serialization=False)
 
     pooled = SIDE // 32
     timm = {name: tensor for name, tensor in weights.items() if name.startswith("features.")}
