@@ -79,12 +79,10 @@ impl<'a> WritingStage<'a> {
         self.part_begun = Instant::now();
         // A row never stands in the table before the features that it came from are safe.
         self.features.finish_part()?;
-        let next = PartWriter::create(self.layout, &self.run_id, self.number + 1);
+        self.number += 1;
+        let next = PartWriter::create(self.layout, &self.run_id, self.number);
         let part = std::mem::replace(&mut self.part, next);
-        if let Some(part) = part.finish()? {
-            self.parts.push(part);
-            self.number += 1;
-        }
+        self.parts.extend(part.finish()?);
         Ok(())
     }
 }
