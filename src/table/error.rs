@@ -42,6 +42,8 @@ pub enum TableError {
         column: &'static str,
         value: String,
     },
+    #[error("{} exists already, and parts are never replaced", .0.display())]
+    PartExists(PathBuf),
     #[error("{uri:?} of {root:?} was given two rows in one part")]
     TwoRows { root: String, uri: String },
 }

@@ -276,6 +276,17 @@ mod tests {
     }
 
     #[test]
+    fn a_part_is_never_replaced() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let part = write(&layout, &[row("a")]).unwrap().unwrap();
+        let error = write(&layout, &[row("b")]).unwrap_err();
+        let path = layout.absolute(&part.file);
+        assert!(matches!(error, TableError::PartExists(existing) if existing == path));
+        assert_eq!(PartFile::open(&path).unwrap().read().unwrap(), [row("a")]);
+    }
+
+    #[test]
     fn one_image_cannot_have_two_rows() {
         let out = scratch();
         let layout = Layout::create(out.path()).unwrap();

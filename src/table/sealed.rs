@@ -37,12 +37,16 @@ pub struct SealedWriter {
 }
 
 impl SealedWriter {
-    /// Begins the file that [`finish`](Self::finish) puts at `path`.
+    /// Begins the file that [`finish`](Self::finish) puts at `path`, where there is none yet.
     pub fn create(
         path: &Path,
         schema: SchemaRef,
         properties: WriterPropertiesBuilder,
     ) -> Result<Self, TableError> {
+        // A part that is durable is never written over, whatever number the caller thinks it has.
+        if path.exists() {
+            return Err(TableError::PartExists(path.to_owned()));
+        }
         let properties = properties
             .set_created_by(concat!("showtell ", env!("CARGO_PKG_VERSION")).to_owned())
             .build();

@@ -217,11 +217,11 @@ mod tests {
         Ok(rows)
     }
 
-    /// Each list of rows as a part, oldest first.
-    fn sources(layout: &Layout, parts: &[Vec<Row>]) -> Vec<Source> {
+    /// Each list of rows as a part of the `run`th run, oldest first.
+    fn sources(layout: &Layout, run: u32, parts: &[Vec<Row>]) -> Vec<Source> {
         let mut sources = Vec::new();
         for (number, rows) in (0..).zip(parts) {
-            let mut writer = PartWriter::create(layout, &run_id(1), number);
+            let mut writer = PartWriter::create(layout, &run_id(run), number);
             rows.iter().cloned().for_each(|row| writer.push(row));
             if let Some(part) = writer.finish().unwrap() {
                 sources.push(part_source(&layout.absolute(&part.file), &schema()).unwrap());
@@ -240,10 +240,10 @@ mod tests {
         ) {
             let out = scratch();
             let layout = Layout::create(out.path()).unwrap();
-            write_snapshot(&layout, sources(&layout, &old), &notes()).unwrap();
+            write_snapshot(&layout, sources(&layout, 1, &old), &notes()).unwrap();
             let snapshot = Snapshot::open(&layout.snapshot()).unwrap().unwrap();
             let mut all = vec![snapshot.source(&schema())];
-            all.extend(sources(&layout, &new));
+            all.extend(sources(&layout, 2, &new));
             write_snapshot(&layout, all, &notes()).unwrap();
 
             let mut newest = BTreeMap::new();
@@ -259,7 +259,7 @@ mod tests {
         fn damage_is_found_or_harmless(rows in unique_rows(1..20), damage in damage()) {
             let out = scratch();
             let layout = Layout::create(out.path()).unwrap();
-            write_snapshot(&layout, sources(&layout, &[rows]), &notes()).unwrap();
+            write_snapshot(&layout, sources(&layout, 1, &[rows]), &notes()).unwrap();
             let before = read(&layout).unwrap();
             damage.apply(&layout.snapshot());
             match read(&layout) {
