@@ -202,7 +202,7 @@ fn tensors_outside_their_storage_are_refused() {
             three,
             b"K\x00",
             b"K\x02\x85",
-            &[&huge[..], b"\x85"].concat()[..],
+            &[huge, b"\x85"].concat()[..],
             "beyond its storage",
         ),
         (
