@@ -173,9 +173,10 @@ pub fn run(
     }
     let summary = RunSummary {
         run_id,
-        outcome: match stop.load(Ordering::Relaxed) {
-            true => RunOutcome::Interrupted,
-            false => RunOutcome::Published,
+        // Asked to stop when all was found already, a run is as whole as any other.
+        outcome: match live.walked.load(Ordering::Relaxed) {
+            true => RunOutcome::Published,
+            false => RunOutcome::Interrupted,
         },
         started,
         finished: Utc::now(),
@@ -218,8 +219,10 @@ where
 {
     let mut chunk = Vec::with_capacity(batch);
     let mut since = Instant::now();
+    let mut stopped = false;
     for action in plan {
         if stop.load(Ordering::Relaxed) {
+            stopped = true;
             break;
         }
         let Some(task) = task(action?, live) else {
@@ -238,7 +241,7 @@ where
         }
     }
     live.walk.add(chunk.len(), since.elapsed());
-    live.walked.store(true, Ordering::Relaxed);
+    live.walked.store(!stopped, Ordering::Relaxed);
     // A closed queue means that a later stage has failed, which says why.
     let _ = tasks.send(chunk);
     Ok(())
