@@ -62,8 +62,8 @@ pub fn annotated(
         let purpose = model.purpose.as_deref().unwrap_or("drawn scenes");
         writeln!(
             text,
-            "\nThe model {} is a demonstration: it knows {purpose}. For photographs, train a captioner on\n\
-             the features of a full-size VGG-16 and name it with --model; the README shows how.",
+            "\nThe model {} is a demonstration: it knows {purpose}.\n\
+             For photographs, name a model that was trained on photographs with --model.",
             model.name
         )?;
     }
