@@ -40,7 +40,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let bar = terminal.progress("{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}");
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("showtell {}", command.join(" "));
-    let mut running_loss = None;
+    let mut losses: Option<[f64; 3]> = None;
     let outcome =
         showtell::training::train(&config, device, &command, &stop, |event| match event {
             Event::Started {
@@ -52,11 +52,19 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
                 let parameters = HumanCount(parameters as u64);
                 tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
             }
-            Event::Step { step, loss, .. } => {
-                let smooth = running_loss.map_or(loss, |before: f64| 0.98 * before + 0.02 * loss);
-                running_loss = Some(smooth);
+            Event::Step {
+                step,
+                loss,
+                presence,
+                grounding,
+                ..
+            } => {
+                let now = [loss, presence, grounding];
+                let before = losses.unwrap_or(now);
+                let smooth: [f64; 3] = std::array::from_fn(|i| 0.98 * before[i] + 0.02 * now[i]);
+                losses = Some(smooth);
                 bar.set_position(step);
-                bar.set_message(format!("loss {smooth:.3}"));
+                bar.set_message(format!("loss {:.3}", smooth[0]));
             }
             Event::Epoch {
                 epoch,
@@ -67,6 +75,8 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
                 tracing::info!(
                     epoch,
                     loss = format!("{loss:.3}"),
+                    presence = format!("{:.3}", losses.unwrap_or_default()[1]),
+                    grounding = format!("{:.3}", losses.unwrap_or_default()[2]),
                     main = validation.main,
                     setting = validation.setting,
                     kind = validation.kind,

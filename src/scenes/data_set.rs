@@ -209,9 +209,19 @@ impl Config {
         format!("scene-{index:08}.{suffix}")
     }
 
+    /// Draws scene `index` in the size that it has in this data set.
+    pub fn draw(&self, index: u64) -> Scene {
+        Scene::draw(self.seed, index, &self.file(index).0, self.bias)
+    }
+
+    /// What [`draw`](Self::draw) shows and how it is captioned, without drawing it.
+    pub fn describe(&self, index: u64) -> (Truth, [String; 5]) {
+        describe(self.seed, index, &self.file(index).0, self.bias)
+    }
+
     fn write_picture(&self, images: &Path, index: u64) -> Result<(), Error> {
-        let (frame, encoding) = self.file(index);
-        let scene = Scene::draw(self.seed, index, &frame, self.bias);
+        let encoding = self.file(index).1;
+        let scene = self.draw(index);
         let path = images.join(self.file_name(index));
         let mut bytes = Vec::new();
         let (pixels, rgb) = (&scene.pixels, ExtendedColorType::Rgb8);
@@ -236,7 +246,7 @@ impl Config {
         let indices = self.indices();
         for index in indices.clone() {
             let frame = self.file(index).0;
-            let (truth, _) = describe(self.seed, index, &frame, self.bias);
+            let (truth, _) = self.describe(index);
             let entry = ImageEntry {
                 id: index,
                 file_name: &self.file_name(index),
@@ -248,7 +258,7 @@ impl Config {
         }
         writeln!(file, "],\n\"annotations\": [")?;
         for index in indices.clone() {
-            let (_, captions) = describe(self.seed, index, &self.file(index).0, self.bias);
+            let (_, captions) = self.describe(index);
             for (number, caption) in (0..).zip(&captions) {
                 let entry = CaptionEntry {
                     id: (index - self.first_index) * 5 + number,

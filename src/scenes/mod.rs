@@ -102,6 +102,13 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The size of most pictures: twice what a narrow encoder looks at, so that what it sees was
+    /// scaled down as a photograph is.
+    pub const DEFAULT: Frame = Frame {
+        width: 224,
+        height: 224,
+    };
+
     /// `None` if a side is out of range.
     pub fn new(width: u32, height: u32) -> Option<Self> {
         let range = 32..=4096;

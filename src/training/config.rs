@@ -8,6 +8,8 @@ use super::TrainingError;
 use crate::captioner::Decoding;
 use crate::captioner::show_tell::ShowTellConfig;
 use crate::encoder::EncoderConfig;
+use crate::encoder::preprocess::Resize;
+use crate::scenes::{self, Frame};
 
 /// A recipe: data, network, optimiser.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,8 @@ pub struct DataConfig {
     /// Share of the scenes in which the setting follows from the object; 0 ties nothing.
     #[serde(default)]
     pub bias: f64,
+    /// Share of the scenes that are larger, smaller, wide or tall.
+    pub other_sizes: f64,
     pub validation_seed: u64,
     pub validation_count: u64,
 }
@@ -68,6 +72,33 @@ pub struct OptimiserConfig {
     /// words the captions agree on. Without it a network that starts from nothing learns the language
     /// and never looks at the picture.
     pub word_presence: f64,
+    /// Weight of the cross-entropy of telling from conv5_3 what is drawn where.
+    pub grounding: f64,
+}
+
+impl DataConfig {
+    /// The data set that is learnt from.
+    pub fn scenes(&self) -> scenes::Config {
+        scenes::Config {
+            count: self.per_epoch,
+            seed: self.seed,
+            first_index: 0,
+            bias: self.bias,
+            frame: Frame::DEFAULT,
+            other_sizes: self.other_sizes,
+        }
+    }
+
+    /// The data set that a model is judged by. Unbiased: what a model learnt from ties is judged
+    /// where they are broken.
+    pub fn validation(&self) -> scenes::Config {
+        scenes::Config {
+            count: self.validation_count,
+            seed: self.validation_seed,
+            bias: 0.0,
+            ..self.scenes()
+        }
+    }
 }
 
 impl TrainingConfig {
@@ -113,8 +144,21 @@ impl TrainingConfig {
         if data.seed == data.validation_seed {
             return Err("data.seed and data.validation_seed must differ".to_owned());
         }
-        if !(0.0..1.0).contains(&training.dropout) || !(0.0..=1.0).contains(&data.bias) {
-            return Err("training.dropout and data.bias are shares, below 1".to_owned());
+        if !(0.0..1.0).contains(&training.dropout) {
+            return Err("training.dropout is a share, below 1".to_owned());
+        }
+        for (name, share) in [("bias", data.bias), ("other_sizes", data.other_sizes)] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(format!("data.{name} is a share from 0 to 1, not {share}"));
+            }
+        }
+        let whole = matches!(self.encoder.preprocess.resize, Resize::Stretch { .. });
+        if training.grounding > 0.0 && !whole {
+            return Err(
+                "training.grounding needs encoder.preprocess.resize.mode = \"stretch\": \
+                 elsewhere a cell of conv5_3 is not the same part of every picture"
+                    .to_owned(),
+            );
         }
         let positive = [training.learning_rate, training.clip];
         if !positive

@@ -5,6 +5,7 @@
 //! annotates archives.
 
 pub mod config;
+pub mod grounding;
 pub mod network;
 pub mod scenes;
 pub mod trainer;

@@ -104,6 +104,14 @@ impl Normalised {
     }
 }
 
+/// What the encoder makes of a batch; f32, both after their ReLU.
+pub struct Features {
+    /// `[batch, channels, side, side]`
+    pub conv5_3: Tensor,
+    /// `[batch, hidden]`
+    pub fc7: Tensor,
+}
+
 /// VGG-16 with batch normalisation.
 pub struct TrainableVgg16 {
     convolutions: Vec<(Normalised, bool)>,
@@ -139,20 +147,21 @@ impl TrainableVgg16 {
         })
     }
 
-    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns fc7, `[batch, hidden]`, f32, after its
-    /// ReLU.
+    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
+    pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Features, tch::TchError> {
         let mut x = self.input.apply(pixels)?;
+        let mut before_pooling = x.shallow_clone();
         for (layer, pooled) in &self.convolutions {
             let none: Option<&Tensor> = None;
             x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
             x = layer.normalise(&x, mode)?;
             if *pooled {
-                x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+                before_pooling = x;
+                x = before_pooling.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
             }
         }
         x = x
@@ -162,7 +171,10 @@ impl TrainableVgg16 {
             let none: Option<&Tensor> = None;
             x = layer.normalise(&x.f_linear(&layer.weight, none)?, mode)?;
         }
-        Ok(x)
+        Ok(Features {
+            conv5_3: before_pooling,
+            fc7: x,
+        })
     }
 
     /// Takes over a plain VGG-16 of the same dimensions; `pixels`, `[batch, 3, crop, crop]`, u8, are

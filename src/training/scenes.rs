@@ -9,12 +9,13 @@ use tch::{Device, Kind, Tensor};
 
 use super::TrainingError;
 use super::config::{DataConfig, TrainingConfig};
+use super::grounding::Cells;
 use crate::archive::Picture;
 use crate::captioner::vocabulary::{TokenId, Vocabulary};
 use crate::captioner::{Captioner, Decoding};
 use crate::encoder::Encoder;
 use crate::encoder::preprocess::Preprocess;
-use crate::scenes::{self, Checker, Frame, Scene, Truth, Verdict, Verdicts};
+use crate::scenes::{Checker, Scene, Truth, Verdict, Verdicts};
 
 /// Scenes whose captions the vocabulary is taken from.
 const VOCABULARY_SCENES: u64 = 2000;
@@ -24,6 +25,8 @@ const AHEAD: usize = 4;
 const STATISTICS_SCENES: usize = 256;
 /// A word that so many of a scene's five captions hold is about the picture, not about the wording.
 pub const AGREED: usize = 4;
+/// Side of what a cell of conv5_3 stands for, in pixels of the network's input.
+const CELL: usize = 16;
 /// Scenes captioned at once when a model is judged.
 const JUDGED_TOGETHER: usize = 64;
 
@@ -39,27 +42,19 @@ pub struct Batch {
     pub captions: Vec<(usize, Vec<TokenId>)>,
     /// For each picture its words, and in how many of its captions each occurs.
     pub present: Vec<BTreeMap<TokenId, usize>>,
+    /// For each picture what lies where in conv5_3.
+    pub cells: Vec<Cells>,
 }
 
 /// The words of the first scenes' captions.
-///
-/// # Errors
-///
-/// When a scene cannot be drawn.
-pub fn vocabulary(config: &DataConfig) -> Result<Vocabulary, TrainingError> {
-    let frame = frame()?;
+pub fn vocabulary(config: &DataConfig) -> Vocabulary {
+    let scenes = config.scenes();
     let captions: Vec<[String; 5]> = (0..VOCABULARY_SCENES)
         .into_par_iter()
-        .map(|index| scenes::describe(config.seed, index, &frame, config.bias).1)
+        .map(|index| scenes.describe(index).1)
         .collect();
     let captions = captions.iter().flatten().map(String::as_str);
-    Ok(Vocabulary::build(captions, config.word_threshold))
-}
-
-/// The size that scenes are drawn in: twice what a narrow encoder looks at, so that what it sees
-/// was scaled down as a photograph is.
-fn frame() -> Result<Frame, TrainingError> {
-    Frame::new(224, 224).ok_or_else(|| TrainingError::Scenes("224x224 is no size".to_owned()))
+    Vocabulary::build(captions, config.word_threshold)
 }
 
 /// Draws batches on a thread of its own, in the order of the scenes' numbers.
@@ -100,27 +95,31 @@ fn draw(
     first: u64,
 ) -> Result<Batch, TrainingError> {
     let data = &config.data;
-    let frame = frame()?;
+    let scenes = data.scenes();
+    let side = config.encoder.preprocess.crop as usize;
     let drawn = (first..first + config.training.batch as u64)
         .into_par_iter()
         .map(|index| {
-            let scene = Scene::draw(data.seed, index, &frame, data.bias);
+            let scene = scenes.draw(index);
             let captions: Vec<_> = scene
                 .captions
                 .iter()
                 .map(|caption| vocabulary.encode(caption))
                 .collect();
-            Ok((pixels(scene, &config.encoder.preprocess)?, captions))
+            let objects = &scene.truth.objects;
+            let cells = Cells::new(objects, scene.width, scene.height, side / CELL);
+            Ok((pixels(scene, &config.encoder.preprocess)?, captions, cells))
         })
         .collect::<Result<Vec<_>, TrainingError>>()?;
     let mut batch = Batch {
         pictures: drawn.len(),
-        side: config.encoder.preprocess.crop as usize,
+        side,
         pixels: Vec::new(),
         captions: Vec::new(),
         present: Vec::new(),
+        cells: Vec::new(),
     };
-    for (picture, (pixels, captions)) in drawn.into_iter().enumerate() {
+    for (picture, (pixels, captions, cells)) in drawn.into_iter().enumerate() {
         batch.pixels.extend(pixels);
         let mut present = BTreeMap::new();
         for caption in &captions {
@@ -129,6 +128,7 @@ fn draw(
             }
         }
         batch.present.push(present);
+        batch.cells.push(cells);
         // Each scene is seen once, so which captions are taken may as well follow its number.
         let start = (first as usize + picture) % captions.len();
         let chosen = captions
@@ -208,12 +208,11 @@ impl ValidationSet {
     ///
     /// When a scene cannot be drawn.
     pub fn draw(config: &TrainingConfig) -> Result<Self, TrainingError> {
-        // Unbiased: what a model learnt from ties is judged where they are broken.
-        let frame = frame()?;
+        let scenes = config.data.validation();
         let drawn = (0..config.data.validation_count)
             .into_par_iter()
             .map(|index| {
-                let scene = Scene::draw(config.data.validation_seed, index, &frame, 0.0);
+                let scene = scenes.draw(index);
                 let truth = scene.truth.clone();
                 Ok((pixels(scene, &config.encoder.preprocess)?, truth))
             })

@@ -13,6 +13,7 @@ use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
 use super::config::TrainingConfig;
+use super::grounding::Grounding;
 use super::network::{CaptionBatch, Mode, TrainableShowTell, TrainableVgg16, WordPresence};
 use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
@@ -32,6 +33,7 @@ pub enum Event<'a> {
         step: u64,
         loss: f64,
         presence: f64,
+        grounding: f64,
         pictures: usize,
         tokens: usize,
     },
@@ -67,7 +69,7 @@ pub fn train(
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
     tch::manual_seed(config.seed);
-    let vocabulary = scenes::vocabulary(&config.data)?;
+    let vocabulary = scenes::vocabulary(&config.data);
     let words = vocabulary.len() as i64;
     let validation_set = ValidationSet::draw(config)?;
 
@@ -77,6 +79,7 @@ pub fn train(
     let dropout = config.training.dropout;
     let mut captioner =
         TrainableShowTell::new(&(&root / "captioner"), &config.captioner, words, dropout)?;
+    let grounding = Grounding::new(&(&root / "grounding"), config.encoder.widths[4])?;
     if let Some(model) = &config.start {
         start_from(
             model,
@@ -116,15 +119,19 @@ pub fn train(
             optimiser.set_lr(rate * schedule(step, steps, config.training.warm_up));
             let tensors = Tensors::new(&batch, words, device)?;
             let features = encoder.forward(&tensors.pixels, Mode::Training)?;
-            let loss = captioner.loss(&features, &tensors.captions, Mode::Training)?;
-            let presence = captioner.presence_loss(&features, &tensors.present)?;
-            let sum = loss.f_add(&presence.f_mul_scalar(config.training.word_presence)?)?;
+            let loss = captioner.loss(&features.fc7, &tensors.captions, Mode::Training)?;
+            let presence = captioner.presence_loss(&features.fc7, &tensors.present)?;
+            let whereabouts = grounding.loss(&features.conv5_3, &batch.cells)?;
+            let sum = loss
+                .f_add(&presence.f_mul_scalar(config.training.word_presence)?)?
+                .f_add(&whereabouts.f_mul_scalar(config.training.grounding)?)?;
             optimiser.zero_grad();
             sum.f_backward()?;
             optimiser.clip_grad_norm(config.training.clip);
             optimiser.step();
             step += 1;
             let (loss, presence) = (loss.f_double_value(&[])?, presence.f_double_value(&[])?);
+            let whereabouts = whereabouts.f_double_value(&[])?;
             if !(loss + presence).is_finite() {
                 return Err(TrainingError::Diverged { step, loss });
             }
@@ -138,6 +145,7 @@ pub fn train(
                 step,
                 loss,
                 presence,
+                grounding: whereabouts,
                 pictures: batch.pictures,
                 tokens,
             });

@@ -1,0 +1,165 @@
+//! Tells from conv5_3 what is drawn where: a loss for scenes, whose truth knows the boxes.
+//!
+//! A network that starts from nothing sees only at the far end of fc7 that a caption should have
+//! said "kite"; which of the pixels were the kite it has to find out for itself, and for a long time
+//! it does not. Here each cell of the last feature map is asked what kind of object it lies in, and
+//! of which colour, so the convolutions learn shapes from the first epoch. The layer is left behind
+//! when the model is saved.
+
+use tch::nn::{Init, Path as Variables};
+use tch::{Device, Tensor};
+
+use crate::scenes::{Colour, Kind, ObjectTruth};
+
+/// A cell that is not asked.
+const SKIPPED: i64 = -1;
+/// The class of a cell that no object touches; kinds follow.
+const NOTHING: i64 = 0;
+
+/// What lies in the cells of a feature map of `side` × `side`, row by row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cells {
+    /// [`NOTHING`], 1 + a kind's place in [`Kind::ALL`], or [`SKIPPED`].
+    kinds: Vec<i64>,
+    /// A colour's place in [`Colour::ALL`], or [`SKIPPED`].
+    colours: Vec<i64>,
+}
+
+impl Cells {
+    /// Boxes are in pixels of a picture of `width` × `height`, which fills the feature map.
+    ///
+    /// A cell lies in an object when its middle does. One that an object only touches is not asked;
+    /// the cell in an object's middle always belongs to it.
+    pub fn new(objects: &[ObjectTruth], width: u32, height: u32, side: usize) -> Self {
+        let mut cells = Cells {
+            kinds: vec![NOTHING; side * side],
+            colours: vec![SKIPPED; side * side],
+        };
+        let across = side as f32 / width as f32;
+        let down = side as f32 / height as f32;
+        for object in objects {
+            for &[x, y, w, h] in &object.boxes {
+                let (left, right) = (x as f32 * across, (x + w) as f32 * across);
+                let (top, bottom) = (y as f32 * down, (y + h) as f32 * down);
+                let last = |edge: f32| (edge.ceil() as usize).min(side);
+                for row in top as usize..last(bottom) {
+                    for column in left as usize..last(right) {
+                        let (middle_x, middle_y) = (column as f32 + 0.5, row as f32 + 0.5);
+                        let inside = (left..=right).contains(&middle_x)
+                            && (top..=bottom).contains(&middle_y);
+                        let central = column == ((left + right) / 2.0) as usize
+                            && row == ((top + bottom) / 2.0) as usize;
+                        let at = row * side + column;
+                        if inside || central {
+                            cells.kinds[at] = 1 + object.kind as i64;
+                            cells.colours[at] = object.colour as i64;
+                        } else if cells.kinds[at] == NOTHING {
+                            cells.kinds[at] = SKIPPED;
+                        }
+                    }
+                }
+            }
+        }
+        cells
+    }
+}
+
+/// Two 1×1 convolutions on conv5_3.
+pub struct Grounding {
+    kinds: [Tensor; 2],
+    colours: [Tensor; 2],
+}
+
+impl Grounding {
+    /// # Errors
+    ///
+    /// When the device has no room.
+    pub fn new(variables: &Variables, channels: i64) -> Result<Self, tch::TchError> {
+        let layer = |name: &str, classes: i64| -> Result<[Tensor; 2], tch::TchError> {
+            let variables = variables / name;
+            Ok([
+                variables.f_var(
+                    "weight",
+                    &[classes, channels, 1, 1],
+                    tch::nn::init::DEFAULT_KAIMING_UNIFORM,
+                )?,
+                variables.f_var("bias", &[classes], Init::Const(0.0))?,
+            ])
+        };
+        Ok(Grounding {
+            kinds: layer("kinds", 1 + Kind::ALL.len() as i64)?,
+            colours: layer("colours", Colour::ALL.len() as i64)?,
+        })
+    }
+
+    /// Cross-entropy of a cell's kind plus that of its colour, in nats.
+    ///
+    /// `conv5_3`: `[pictures, channels, side, side]`, f32, after its ReLU; `cells`: one of each
+    /// picture, of the same side.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn loss(&self, conv5_3: &Tensor, cells: &[Cells]) -> Result<Tensor, tch::TchError> {
+        let shape = conv5_3.size();
+        let [pictures, side] = [shape[0], shape[2]];
+        let of = |layer: &[Tensor; 2], classes: Vec<i64>, device: Device| {
+            let targets = Tensor::f_from_slice(&classes)?
+                .f_view([pictures, side, side])?
+                .f_to_device(device)?;
+            let none: Option<&Tensor> = None;
+            conv5_3
+                .f_conv2d(&layer[0], Some(&layer[1]), [1, 1], [0, 0], [1, 1], 1)?
+                .f_cross_entropy_loss(&targets, none, tch::Reduction::Mean, SKIPPED, 0.0)
+        };
+        let gather = |which: fn(&Cells) -> &Vec<i64>| {
+            cells.iter().flat_map(which).copied().collect::<Vec<i64>>()
+        };
+        let device = conv5_3.device();
+        let kinds = of(&self.kinds, gather(|cells| &cells.kinds), device)?;
+        let colours = of(&self.colours, gather(|cells| &cells.colours), device)?;
+        kinds.f_add(&colours)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenes::Size;
+
+    fn object(kind: Kind, boxes: &[[u32; 4]]) -> ObjectTruth {
+        ObjectTruth {
+            kind,
+            colour: Colour::Green,
+            count: boxes.len() as u8,
+            size: Size::Small,
+            boxes: boxes.to_vec(),
+        }
+    }
+
+    #[test]
+    fn cells_inside_a_box_are_the_objects_and_those_at_its_edge_are_not_asked() {
+        // Cells of 10 pixels: the box covers the second column whole and a little of the third.
+        let cells = Cells::new(&[object(Kind::House, &[[10, 0, 12, 20]])], 40, 40, 4);
+        let house = 1 + Kind::House as i64;
+        #[rustfmt::skip]
+        assert_eq!(cells.kinds, [
+            0, house, SKIPPED, 0,
+            0, house, SKIPPED, 0,
+            0, 0, 0, 0,
+            0, 0, 0, 0,
+        ]);
+        let coloured = cells.colours.iter().filter(|colour| **colour == 3).count();
+        assert_eq!(coloured, 2);
+    }
+
+    #[test]
+    fn an_object_that_holds_no_cells_middle_still_has_a_cell() {
+        let cells = Cells::new(&[object(Kind::Kite, &[[17, 22, 2, 3]])], 40, 40, 4);
+        assert_eq!(cells.kinds[2 * 4 + 1], 1 + Kind::Kite as i64);
+        assert_eq!(
+            cells.kinds.iter().filter(|kind| **kind != NOTHING).count(),
+            1
+        );
+    }
+}
