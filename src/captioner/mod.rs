@@ -4,7 +4,9 @@
 //! itself ([`beam`]) knows neither tensors nor words; a captioner lends it one step at a time.
 
 pub mod beam;
+mod candidates;
 pub mod model;
+pub mod show_attend_tell;
 pub mod show_tell;
 pub mod vocabulary;
 

@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use super::beam::{self, Candidate, Extend, Step};
-use super::vocabulary::{START, UNK, Vocabulary};
+use super::candidates::{self, Choice, column};
+use super::vocabulary::Vocabulary;
 use super::{Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::weights;
 
@@ -63,8 +64,7 @@ pub struct ShowTell {
     word_embedding: Tensor,
     lstm: [Tensor; 4],
     output: [Tensor; 2],
-    /// `[words]`: zero, or minus infinity for the tokens that are never emitted.
-    withheld: Tensor,
+    choice: Choice,
 }
 
 impl ShowTell {
@@ -100,20 +100,16 @@ impl ShowTell {
             out_weight,
             out_bias,
         ] = <[Tensor; 9]>::try_from(loaded).unwrap_or_else(|_| unreachable!("nine are named"));
-        let mut withheld = vec![0.0f32; vocabulary.len()];
-        for token in [START, UNK] {
-            withheld[token as usize] = f32::NEG_INFINITY;
-        }
         Ok(ShowTell {
             id: format!("show-and-tell-{}", weights::short(&hasher)),
             config: config.clone(),
+            choice: Choice::new(&vocabulary, device)?,
             vocabulary,
             device,
             image_embedding: [image_weight, image_bias],
             word_embedding,
             lstm: [w_ih, w_hh, b_ih, b_hh],
             output: [out_weight, out_bias],
-            withheld: Tensor::f_from_slice(&withheld)?.f_to_device(device)?,
         })
     }
 
@@ -165,17 +161,7 @@ impl Captioner for ShowTell {
         let state = self.step(&image, &[zeros()?, zeros()?])?;
         let mut stepper = Stepper { model: self, state };
         let found = beam::search(&mut stepper, pictures, decoding)?;
-        let beams = |hypotheses: Vec<beam::Hypothesis>| {
-            let beam = |hypothesis: beam::Hypothesis| Beam {
-                caption: self.vocabulary.decode(&hypothesis.tokens),
-                log_prob: hypothesis.log_prob,
-                tokens: hypothesis.length as i32,
-                score: hypothesis.score,
-                finished: hypothesis.finished,
-            };
-            hypotheses.into_iter().map(beam).collect()
-        };
-        Ok(found.into_iter().map(beams).collect())
+        Ok(candidates::beams(found, &self.vocabulary))
     }
 }
 
@@ -194,9 +180,8 @@ impl Step for Stepper<'_> {
         top: usize,
     ) -> Result<Vec<Vec<Candidate>>, tch::TchError> {
         let model = self.model;
-        let column = |values: Vec<i64>| Tensor::f_from_slice(&values)?.f_to_device(model.device);
-        let parents = column(rows.iter().map(|row| row.row as i64).collect())?;
-        let tokens = column(rows.iter().map(|row| i64::from(row.token)).collect())?;
+        let parents = column(rows.iter().map(|row| row.row as i64), model.device)?;
+        let tokens = column(rows.iter().map(|row| i64::from(row.token)), model.device)?;
         let words = model.word_embedding.f_index_select(0, &tokens)?;
         let [hidden, cell] = &self.state;
         let parents = [
@@ -206,30 +191,7 @@ impl Step for Stepper<'_> {
         self.state = model.step(&words, &parents)?;
 
         let [weight, bias] = &model.output;
-        let top = top.min(model.vocabulary.len()) as i64;
-        // Withheld tokens keep their share of the probability: the others' are the model's own.
-        let (log_probs, tokens) = self.state[0]
-            .f_linear(weight, Some(bias))?
-            .f_log_softmax(-1, Kind::Float)?
-            .f_add(&model.withheld)?
-            .f_topk(top, -1, true, true)?;
-        let mut log_prob = vec![0.0f32; rows.len() * top as usize];
-        let mut token = vec![0i64; log_prob.len()];
-        let length = log_prob.len();
-        log_probs
-            .f_to_device(Device::Cpu)?
-            .f_copy_data(&mut log_prob, length)?;
-        tokens
-            .f_to_device(Device::Cpu)?
-            .f_copy_data(&mut token, length)?;
-        let candidates: Vec<Candidate> = token
-            .into_iter()
-            .zip(log_prob)
-            .map(|(token, log_prob)| Candidate {
-                token: token as u32,
-                log_prob,
-            })
-            .collect();
-        Ok(candidates.chunks(top as usize).map(<[_]>::to_vec).collect())
+        let logits = self.state[0].f_linear(weight, Some(bias))?;
+        model.choice.best(&logits, top)
     }
 }

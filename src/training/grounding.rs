@@ -16,17 +16,22 @@ const SKIPPED: i64 = -1;
 /// The class of a cell that no object touches; kinds follow.
 const NOTHING: i64 = 0;
 
+/// Main object and second object.
+const ROLES: usize = 2;
+
 /// What lies in the cells of a feature map of `side` × `side`, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cells {
-    /// [`NOTHING`], 1 + a kind's place in [`Kind::ALL`], or [`SKIPPED`].
+    /// [`NOTHING`], 1 + a kind's place in [`Kind::ALL`], or [`SKIPPED`]; the second object's kinds
+    /// follow the main one's.
     kinds: Vec<i64>,
-    /// A colour's place in [`Colour::ALL`], or [`SKIPPED`].
+    /// A colour's place in [`Colour::ALL`], or [`SKIPPED`]; the second object's colours follow the
+    /// main one's.
     colours: Vec<i64>,
 }
 
 impl Cells {
-    /// Boxes are in pixels of a picture of `width` × `height`, which fills the feature map.
+    /// `objects`: the main one first. Boxes are in pixels of a picture of `width` × `height`, which fills the feature map.
     ///
     /// A cell lies in an object when its middle does. One that an object only touches is not asked;
     /// the cell in an object's middle always belongs to it.
@@ -37,7 +42,9 @@ impl Cells {
         };
         let across = side as f32 / width as f32;
         let down = side as f32 / height as f32;
-        for object in objects {
+        for (role, object) in objects.iter().enumerate().take(ROLES) {
+            let kind = (role * Kind::ALL.len() + object.kind as usize) as i64;
+            let colour = (role * Colour::ALL.len() + object.colour as usize) as i64;
             for &[x, y, w, h] in &object.boxes {
                 let (left, right) = (x as f32 * across, (x + w) as f32 * across);
                 let (top, bottom) = (y as f32 * down, (y + h) as f32 * down);
@@ -51,8 +58,8 @@ impl Cells {
                             && row == ((top + bottom) / 2.0) as usize;
                         let at = row * side + column;
                         if inside || central {
-                            cells.kinds[at] = 1 + object.kind as i64;
-                            cells.colours[at] = object.colour as i64;
+                            cells.kinds[at] = 1 + kind;
+                            cells.colours[at] = colour;
                         } else if cells.kinds[at] == NOTHING {
                             cells.kinds[at] = SKIPPED;
                         }
@@ -87,8 +94,8 @@ impl Grounding {
             ])
         };
         Ok(Grounding {
-            kinds: layer("kinds", 1 + Kind::ALL.len() as i64)?,
-            colours: layer("colours", Colour::ALL.len() as i64)?,
+            kinds: layer("kinds", 1 + (ROLES * Kind::ALL.len()) as i64)?,
+            colours: layer("colours", (ROLES * Colour::ALL.len()) as i64)?,
         })
     }
 
@@ -151,6 +158,22 @@ mod tests {
         ]);
         let coloured = cells.colours.iter().filter(|colour| **colour == 3).count();
         assert_eq!(coloured, 2);
+    }
+
+    #[test]
+    fn the_second_object_is_told_from_the_main_one() {
+        let objects = [
+            object(Kind::House, &[[0, 0, 20, 20]]),
+            object(Kind::House, &[[30, 30, 10, 10]]),
+        ];
+        let cells = Cells::new(&objects, 40, 40, 4);
+        let house = 1 + Kind::House as i64;
+        assert_eq!(cells.kinds[0], house);
+        assert_eq!(cells.kinds[15], house + Kind::ALL.len() as i64);
+        assert_eq!(
+            cells.colours[0] + Colour::ALL.len() as i64,
+            cells.colours[15]
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! is learnt and [`trainer`] learns it. A saved model is read back and judged by the very code that
 //! annotates archives.
 
+pub mod attention;
 pub mod config;
 pub mod grounding;
 pub mod network;

@@ -410,17 +410,25 @@ impl TrainableShowTell {
     ///
     /// When the file cannot be written.
     pub fn save(&self, file: &Path) -> Result<(), TrainingError> {
-        let _no_gradients = tch::no_grad_guard();
-        let mut plain = Vec::new();
-        for (name, tensor) in &self.tensors {
-            plain.push((
-                *name,
-                tensor
-                    .f_detach()?
-                    .f_to_device(tch::Device::Cpu)?
-                    .f_contiguous()?,
-            ));
-        }
-        Ok(Tensor::write_safetensors(&plain, file)?)
+        save_plain(&self.tensors, file)
     }
+}
+
+/// Writes tensors that are still learnt as they are now.
+pub(super) fn save_plain(
+    tensors: &[(&'static str, Tensor)],
+    file: &Path,
+) -> Result<(), TrainingError> {
+    let _no_gradients = tch::no_grad_guard();
+    let mut plain = Vec::new();
+    for (name, tensor) in tensors {
+        plain.push((
+            *name,
+            tensor
+                .f_detach()?
+                .f_to_device(tch::Device::Cpu)?
+                .f_contiguous()?,
+        ));
+    }
+    Ok(Tensor::write_safetensors(&plain, file)?)
 }

@@ -8,6 +8,10 @@ mod archive;
 mod broken;
 /// Features written and read back by the parquet crate.
 mod cache;
+/// The captioners against PyTorch.
+mod captioners;
+/// The demonstration model against the truth of drawn scenes.
+mod demo;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// Weights fetched from a server on loopback.
