@@ -29,7 +29,7 @@ use crate::cache::{self, Cache, CacheError, CacheWriter, Spec};
 use crate::captioner::{Captioner, CaptionerError, Decoding};
 use crate::encoder::{Encoder, EncoderError};
 use crate::nightly::{
-    Action, Lock, LockError, Plan, PlanError, PlanOptions, RunOutcome, RunSummary, State,
+    Action, Lock, LockError, ModelFile, Plan, PlanError, PlanOptions, RunOutcome, RunSummary, State,
     StateError, SummaryError,
 };
 use crate::table::{Identity, Known, Layout, LayoutError, SnapshotNotes, TableError};
@@ -56,8 +56,9 @@ pub struct RunConfig {
     pub retry_failed: bool,
     /// Read every file, whatever its size and time say.
     pub verify: bool,
-    /// For the summary: the model's name, and the options as the user gave them.
+    /// For the summary: the model's name and files, and the options as the user gave them.
     pub model: String,
+    pub model_files: Vec<ModelFile>,
     pub options: BTreeMap<String, serde_json::Value>,
 }
 
@@ -184,6 +185,7 @@ pub fn run(
         roots,
         options: config.options.clone(),
         model: config.model.clone(),
+        model_files: config.model_files.clone(),
         encoder_id: identity.encoder_id.to_string(),
         captioner_id: models
             .captioner
@@ -199,6 +201,8 @@ pub fn run(
         captions: parts.captions,
         embeddings: parts.embeddings,
         snapshot,
+        caption_sample: None,
+        findings: Vec::new(),
         warnings,
     };
     summary.counts.check()?;

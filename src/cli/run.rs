@@ -95,6 +95,7 @@ impl ArchiveArguments {
             retry_failed: self.retry_failed,
             verify: self.verify,
             model,
+            model_files: Vec::new(),
             options: BTreeMap::from([(
                 "command".to_owned(),
                 std::env::args().skip(1).collect::<Vec<_>>().into(),

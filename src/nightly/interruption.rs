@@ -193,6 +193,7 @@ fn summary(
         roots: vec!["archive".to_owned()],
         options: BTreeMap::new(),
         model: "demo".to_owned(),
+        model_files: Vec::new(),
         encoder_id: "encoder".to_owned(),
         captioner_id: None,
         decoding: None,
@@ -202,6 +203,8 @@ fn summary(
         captions,
         embeddings,
         snapshot,
+        caption_sample: None,
+        findings: Vec::new(),
         warnings: Vec::new(),
     }
 }
