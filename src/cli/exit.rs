@@ -16,6 +16,8 @@ pub enum Exit {
     SomeFailed,
     /// Wrong usage or configuration; nothing was touched.
     Usage,
+    /// A guard kept what the run wrote out of the table, which is as it was.
+    Refused,
     /// Disk full, device lost, output not writable; what was finished is kept.
     Fatal,
     /// Another run holds the output.
@@ -30,6 +32,7 @@ impl Exit {
             Exit::Complete => 0,
             Exit::SomeFailed => 1,
             Exit::Usage => 2,
+            Exit::Refused => 3,
             Exit::Fatal => 4,
             Exit::Held => 75,
             Exit::Interrupted => 130,

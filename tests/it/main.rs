@@ -8,6 +8,10 @@ mod archive;
 mod broken;
 /// Features written and read back by the parquet crate.
 mod cache;
+/// What guards keep out of the table.
+mod guards;
+/// Night after night: only what is new.
+mod nights;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// Weights fetched from a server on loopback.
