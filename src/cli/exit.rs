@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use showtell::hub::HubError;
 use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
+use showtell::table::LayoutError;
 use showtell::training::TrainingError;
 
 /// How a command ended.
@@ -45,7 +46,10 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<PipelineError>() {
             return match error {
                 PipelineError::Lock(LockError::Held { .. }) => Exit::Held,
-                PipelineError::Walk(_) => Exit::Usage,
+                PipelineError::Walk(_)
+                | PipelineError::Layout(
+                    LayoutError::NotADirectory(_) | LayoutError::SomethingElse { .. },
+                ) => Exit::Usage,
                 _ => Exit::Fatal,
             };
         }
