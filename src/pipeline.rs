@@ -114,7 +114,10 @@ pub fn run(
 
     let options = config.plan_options(&walk, &identity);
     let plan = Plan::new(&mut walk, state.known()?, options);
-    let captions = models.captioner.as_ref().map(|_| state.captions(identity.clone()));
+    let captions = models
+        .captioner
+        .as_ref()
+        .map(|_| state.captions(identity.clone()));
     let reading = ReadingStage::new(
         &cache,
         captions.as_ref(),
@@ -157,7 +160,14 @@ pub fn run(
                 model: config.model.clone(),
             };
             let publish = || {
-                nightly::publish(&layout, &state, parts.captions, &identity, &config.guards, &notes)
+                nightly::publish(
+                    &layout,
+                    &state,
+                    parts.captions,
+                    &identity,
+                    &config.guards,
+                    &notes,
+                )
             };
             live.write.time(1, publish)?
         }
@@ -173,7 +183,9 @@ pub fn run(
     }
     if let Verdict::Refused(interrupted) = &publication.verdict {
         for run_id in interrupted {
-            warnings.push(format!("the rows of {run_id}, which was interrupted, are set aside too"));
+            warnings.push(format!(
+                "the rows of {run_id}, which was interrupted, are set aside too"
+            ));
         }
     }
     let summary = RunSummary {
@@ -210,7 +222,11 @@ pub fn run(
             Verdict::Refused(_) => None,
         },
         caption_sample: publication.caption_sample,
-        findings: publication.findings.iter().map(ToString::to_string).collect(),
+        findings: publication
+            .findings
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         warnings,
     };
     summary.counts.check()?;

@@ -8,9 +8,9 @@ use showtell::nightly::{Guards, RunOutcome};
 
 use super::exit::Exit;
 use super::models::WantedModel;
-use super::{forecast, report};
 use super::run::{ArchiveArguments, DeviceArguments, watched};
 use super::terminal::Terminal;
+use super::{forecast, report};
 
 /// Computes the features of every image below some directories, and keeps them as Parquet
 #[derive(Debug, Args)]

@@ -123,6 +123,9 @@ mod tests {
         let mut out = Vec::new();
         write(&Forecast::default(), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
-        assert!(text.ends_with("unknown, as no earlier run did such work\n"), "{text}");
+        assert!(
+            text.ends_with("unknown, as no earlier run did such work\n"),
+            "{text}"
+        );
     }
 }

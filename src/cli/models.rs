@@ -36,11 +36,7 @@ pub enum Records {
 
 impl WantedModel {
     /// The models for a run over `out`, and the files that they come from.
-    pub fn prepare(
-        self,
-        out: &Path,
-        records: Records,
-    ) -> anyhow::Result<(Models, Vec<ModelFile>)> {
+    pub fn prepare(self, out: &Path, records: Records) -> anyhow::Result<(Models, Vec<ModelFile>)> {
         let files = self.files()?;
         let recorded = match (records, Layout::open(out)) {
             (Records::Believe, Ok(layout)) => ModelIds::recorded(&layout, &files)?,
@@ -50,9 +46,9 @@ impl WantedModel {
         let dimensions = usize::try_from(self.encoder.hidden)?;
         let preprocess = self.encoder.preprocess.clone();
         let load_encoder = encoder_loader(self.encoder, self.weights, device.clone());
-        let captioner = self.captioner.map(|(model, decoding)| {
-            (captioner_loader(model, device), decoding)
-        });
+        let captioner = self
+            .captioner
+            .map(|(model, decoding)| (captioner_loader(model, device), decoding));
         tracing::debug!(?recorded, "the model's ids");
         let models = match (recorded, captioner) {
             (Some(ids), captioner) if ids.captioner_id.is_some() == captioner.is_some() => {
@@ -61,8 +57,12 @@ impl WantedModel {
                     let captioner = DeferredCaptioner::new(id, dimensions, load);
                     (Box::new(captioner) as Box<dyn Captioner>, decoding)
                 };
-                let encoder =
-                    DeferredEncoder::new(ids.encoder_id.clone(), dimensions, preprocess, load_encoder);
+                let encoder = DeferredEncoder::new(
+                    ids.encoder_id.clone(),
+                    dimensions,
+                    preprocess,
+                    load_encoder,
+                );
                 Models {
                     encoder: Box::new(encoder),
                     captioner: captioner.map(deferred),

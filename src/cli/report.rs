@@ -159,7 +159,9 @@ fn headline(summary: &RunSummary) -> String {
 
 fn seconds(summary: &RunSummary) -> f64 {
     // Less than nothing where the clock was set back meanwhile.
-    (summary.finished - summary.started).as_seconds_f64().max(0.0)
+    (summary.finished - summary.started)
+        .as_seconds_f64()
+        .max(0.0)
 }
 
 /// The counts that are worth a line only where they are not zero.
@@ -171,7 +173,10 @@ fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
             counts.from_table + counts.duplicates,
             "captioned as the same content was before",
         ),
-        (counts.touched, "only touched: another time, the same content"),
+        (
+            counts.touched,
+            "only touched: another time, the same content",
+        ),
         (counts.deleted, "deleted since the last run"),
         (
             counts.unchanged_failed,

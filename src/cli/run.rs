@@ -126,12 +126,7 @@ impl ArchiveArguments {
     }
 
     /// The run that these arguments describe, of a model called `model` that lies in `model_files`.
-    pub fn config(
-        &self,
-        model: String,
-        model_files: Vec<ModelFile>,
-        guards: Guards,
-    ) -> RunConfig {
+    pub fn config(&self, model: String, model_files: Vec<ModelFile>, guards: Guards) -> RunConfig {
         RunConfig {
             walk: WalkConfig {
                 roots: self.directories.clone(),

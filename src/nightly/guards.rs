@@ -52,9 +52,15 @@ impl Default for Guards {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Finding {
     /// A directory could not be listed.
-    Unlisted { root: String, reason: String },
+    Unlisted {
+        root: String,
+        reason: String,
+    },
     /// All images of a directory are gone.
-    Emptied { root: String, before: u64 },
+    Emptied {
+        root: String,
+        before: u64,
+    },
     Deletions {
         root: String,
         deleted: u64,
@@ -79,8 +85,14 @@ pub enum Finding {
         /// How many in the last run, and of how many images.
         earlier: Option<(u64, u64)>,
     },
-    Length { words: f64, earlier: Option<f64> },
-    Score { found: f64, earlier: f64 },
+    Length {
+        words: f64,
+        earlier: Option<f64>,
+    },
+    Score {
+        found: f64,
+        earlier: f64,
+    },
 }
 
 impl Guards {
@@ -273,7 +285,10 @@ impl fmt::Display for Finding {
                 images,
                 earlier,
             } => {
-                write!(out, "{images} different images have only {distinct} captions")?;
+                write!(
+                    out,
+                    "{images} different images have only {distinct} captions"
+                )?;
                 match earlier {
                     Some((before, of)) => write!(out, ", an earlier run had {before} for {of}"),
                     None => Ok(()),

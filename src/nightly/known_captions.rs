@@ -15,7 +15,8 @@ use arrow::datatypes::{Schema, SchemaRef};
 use crate::archive::ImageId;
 use crate::captioner::Beam;
 use crate::table::{
-    BeamColumns, CAPTIONED, Columns, Identity, PartFile, Snapshot, SnapshotBatches, TableError, schema,
+    BeamColumns, CAPTIONED, Columns, Identity, PartFile, Snapshot, SnapshotBatches, TableError,
+    schema,
 };
 
 /// Batches kept for the next question: files are asked for in the order of the table, as a rule.
@@ -155,7 +156,13 @@ impl Index {
         source: &CaptionSource,
         identity: &Identity,
     ) -> Result<(), TableError> {
-        let names = ["image_id", "status", "encoder_id", "captioner_id", "decoding"];
+        let names = [
+            "image_id",
+            "status",
+            "encoder_id",
+            "captioner_id",
+            "decoding",
+        ];
         let mut batches = source.open(&names)?;
         for at in 0..batches.count() {
             let batch = batches.read(at)?;
@@ -263,7 +270,9 @@ impl Batches {
 mod tests {
     use super::*;
     use crate::table::arbitrary::{identity, row, run_id, scratch};
-    use crate::table::{Layout, Outcome, PartWriter, Row, SnapshotNotes, part_source, write_snapshot};
+    use crate::table::{
+        Layout, Outcome, PartWriter, Row, SnapshotNotes, part_source, write_snapshot,
+    };
 
     const MANY: usize = 10_000;
 

@@ -10,7 +10,9 @@ use super::guards::{Finding, Guards};
 use super::state::State;
 use super::summary::{RunOutcome, RunSummary};
 use super::tally::Tally;
-use crate::table::{FileError, Identity, Layout, LayoutError, Part, RunId, SnapshotNotes, TableError};
+use crate::table::{
+    FileError, Identity, Layout, LayoutError, Part, RunId, SnapshotNotes, TableError,
+};
 
 /// How many earlier runs captions are held against.
 const EARLIER_RUNS: usize = 5;
@@ -70,7 +72,11 @@ pub fn publish(
         return Ok(Publication::nothing());
     }
     let mut tally = Tally::over(state.published()?, state.unpublished(&parts)?, identity)?;
-    if tally.roots.values().any(|root| guards.too_many_deleted(root)) {
+    if tally
+        .roots
+        .values()
+        .any(|root| guards.too_many_deleted(root))
+    {
         tally.forgive_moved(state.unpublished(&parts)?)?;
     }
     let findings = guards.judge(&tally, &earlier_samples(layout, identity)?);
@@ -85,7 +91,10 @@ pub fn publish(
             file: layout.relative(&aside.join(part.file.rsplit('/').next().unwrap_or_default())),
             ..part
         };
-        (Verdict::Refused(interrupted), parts.into_iter().map(moved).collect())
+        (
+            Verdict::Refused(interrupted),
+            parts.into_iter().map(moved).collect(),
+        )
     };
     Ok(Publication {
         verdict,
@@ -110,7 +119,10 @@ pub(super) fn set_aside(
 }
 
 /// What captions looked like in the last published runs of the same model, the newest first.
-fn earlier_samples(layout: &Layout, identity: &Identity) -> Result<Vec<CaptionSample>, LayoutError> {
+fn earlier_samples(
+    layout: &Layout,
+    identity: &Identity,
+) -> Result<Vec<CaptionSample>, LayoutError> {
     let runs = layout.runs_with_summary()?;
     let published = runs.iter().rev().filter_map(|run_id| {
         // One that cannot be read is of no use here; whoever lists runs names it.

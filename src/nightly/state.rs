@@ -13,9 +13,9 @@ use super::Lock;
 use super::known_captions::{CaptionSource, KnownCaptions};
 use super::summary::{RunOutcome, RunSummary};
 use crate::table::{
-    Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row, RunId, Shared,
-    Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part, known_schema, part_source,
-    remove_temporaries, schema, write_snapshot,
+    Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row,
+    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part,
+    known_schema, part_source, remove_temporaries, schema, write_snapshot,
 };
 
 /// Rows turned at a time from their columns into [`Row`]s.

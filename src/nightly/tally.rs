@@ -105,8 +105,7 @@ impl Tally {
             _ if before.is_none() => root.added += 1,
             _ => {}
         }
-        let failed_before =
-            before.is_some_and(|before| matches!(before.status, Status::Failed(_)));
+        let failed_before = before.is_some_and(|before| matches!(before.status, Status::Failed(_)));
         match row.outcome {
             Outcome::Failed(_) if failed_before => {}
             Outcome::Failed(failure) => {
@@ -207,7 +206,13 @@ mod tests {
             status: Status::Failed(failure()),
             ..known("f")
         };
-        let published = [known("a"), known("c"), known("d"), failed_before, known("z")];
+        let published = [
+            known("a"),
+            known("c"),
+            known("d"),
+            failed_before,
+            known("z"),
+        ];
         let written = [
             row("b"),
             row("c"),

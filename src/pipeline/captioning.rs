@@ -95,7 +95,12 @@ impl<'a> CaptioningStage<'a> {
             self.caption(&chunk, &features)?;
         } else {
             // Features that are wanted and were not computed are in the cache.
-            origins.extend(chunk.iter().filter_map(Item::image_id).map(|id| (id, Origin::Cache)));
+            origins.extend(
+                chunk
+                    .iter()
+                    .filter_map(Item::image_id)
+                    .map(|id| (id, Origin::Cache)),
+            );
         }
         origins.extend(features.iter().map(|(id, (origin, _))| (*id, *origin)));
         let mut rows = Vec::with_capacity(chunk.len());

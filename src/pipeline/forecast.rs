@@ -6,7 +6,7 @@ use super::{Models, PipelineError, RunConfig};
 use crate::archive::Walk;
 use crate::cache::Cache;
 use crate::nightly::{Action, Because, Plan, RunSummary, State, runs};
-use crate::table::{Identity, Known, Layout, LayoutError, TableError};
+use crate::table::{Identity, Known, Layout, LayoutError};
 
 /// What a run would do, as far as can be told without opening a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -130,12 +130,18 @@ fn time(
     });
     let encode = rate(&|run| {
         let same = run.encoder_id == *identity.encoder_id;
-        run.stages.get("encode").filter(|_| same).map(|stage| stage.rate)
+        run.stages
+            .get("encode")
+            .filter(|_| same)
+            .map(|stage| stage.rate)
     });
     let captions = rate(&|run| {
         let same = run.captioner_id.as_deref() == Some(&*identity.captioner_id)
             && run.decoding.as_deref() == Some(&*identity.decoding);
-        run.stages.get("caption").filter(|_| same).map(|stage| stage.rate)
+        run.stages
+            .get("caption")
+            .filter(|_| same)
+            .map(|stage| stage.rate)
     });
     let mut work = vec![
         (forecast.bytes_to_read, read),

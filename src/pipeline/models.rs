@@ -103,11 +103,7 @@ pub struct DeferredCaptioner {
 
 impl DeferredCaptioner {
     /// The captioner that `load` gives, which is known to have the other properties.
-    pub fn new(
-        id: String,
-        dimensions: usize,
-        load: Load<dyn Captioner, CaptionerError>,
-    ) -> Self {
+    pub fn new(id: String, dimensions: usize, load: Load<dyn Captioner, CaptionerError>) -> Self {
         DeferredCaptioner {
             id,
             dimensions,
@@ -190,7 +186,10 @@ mod tests {
     #[test]
     fn an_encoder_is_read_once_and_only_when_it_is_needed() {
         let (encoder, loads) = deferred("known");
-        assert_eq!((encoder.id(), encoder.dimensions(), loads.get()), ("known", 1, 0));
+        assert_eq!(
+            (encoder.id(), encoder.dimensions(), loads.get()),
+            ("known", 1, 0)
+        );
         assert_eq!(encoder.encode(&[0, 0]).unwrap(), [1.0, 1.0]);
         assert_eq!(encoder.encode(&[0]).unwrap(), [1.0]);
         assert_eq!(loads.get(), 1);
@@ -200,7 +199,10 @@ mod tests {
     fn other_weights_than_those_recorded_compute_nothing() {
         let (encoder, _) = deferred("other");
         let error = encoder.encode(&[0]).unwrap_err().to_string();
-        assert!(error.contains("known") && error.contains("other"), "{error}");
+        assert!(
+            error.contains("known") && error.contains("other"),
+            "{error}"
+        );
         assert!(error.contains("--verify"), "{error}");
     }
 }

@@ -152,7 +152,9 @@ impl Snapshot {
     /// Streams the rows, of their columns only `columns`.
     pub fn batches(&self, columns: SchemaRef) -> Result<Batches, TableError> {
         let mut batches = self.open_batches(columns)?;
-        Ok(Box::new((0..batches.count()).map(move |at| batches.read(at))))
+        Ok(Box::new(
+            (0..batches.count()).map(move |at| batches.read(at)),
+        ))
     }
 
     /// The rows in batches that can be read in any order, of their columns only `columns`.
@@ -201,7 +203,10 @@ impl SnapshotBatches {
         self.reader.set_index(at).map_err(reading())?;
         match self.reader.next() {
             Some(batch) => conform(&batch.map_err(reading())?, &self.columns, &self.path),
-            None => Err(TableError::damaged(&self.path, format!("it has no batch {at}"))),
+            None => Err(TableError::damaged(
+                &self.path,
+                format!("it has no batch {at}"),
+            )),
         }
     }
 }

@@ -15,7 +15,10 @@ fn parts(archive: &Archive) -> BTreeSet<PathBuf> {
     let files = walkdir::WalkDir::new(captions).into_iter();
     let files = files.map(|entry| entry.unwrap().into_path());
     files
-        .filter(|path| path.extension().is_some_and(|extension| extension == "parquet"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "parquet")
+        })
         .collect()
 }
 
@@ -38,9 +41,17 @@ fn refused(archive: &Archive, more: &[&str], words: &str) {
     let run = archive.last_run();
     assert_eq!(run.outcome, RunOutcome::Refused);
     assert_eq!(run.snapshot, None);
-    assert!(run.findings.iter().any(|finding| finding.contains(words)), "{:?}", run.findings);
+    assert!(
+        run.findings.iter().any(|finding| finding.contains(words)),
+        "{:?}",
+        run.findings
+    );
     // Kept for whoever wants to see it.
-    assert!(run.captions.iter().all(|part| part.file.starts_with("refused/run=")));
+    assert!(
+        run.captions
+            .iter()
+            .all(|part| part.file.starts_with("refused/run="))
+    );
     assert!(archive.layout().refused(&run.run_id).is_dir());
     assert!(!archive.last_rows().is_empty());
 }
@@ -66,7 +77,11 @@ fn an_archive_that_is_not_mounted_deletes_nothing() {
     // Without the directory nothing is begun, with an empty one it is not believed.
     archive.annotate(&[], 2);
     fs::create_dir(&photos).unwrap();
-    refused(&archive, &[], "of the 10 images in the table none is there any more");
+    refused(
+        &archive,
+        &[],
+        "of the 10 images in the table none is there any more",
+    );
     refused(&archive, &[], "is it mounted?");
 
     fs::remove_dir(&photos).unwrap();
@@ -85,7 +100,10 @@ fn an_archive_that_was_emptied_on_purpose_is_accepted() {
     refused(&archive, &[], "is it mounted?");
     archive.annotate(&["--accept"], 0);
     let run = archive.last_run();
-    assert_eq!((run.outcome, run.counts.deleted), (RunOutcome::Published, 10));
+    assert_eq!(
+        (run.outcome, run.counts.deleted),
+        (RunOutcome::Published, 10)
+    );
     assert!(run.findings[0].contains("is it mounted?"));
     let gone = archive.last_rows();
     assert!(gone.values().all(|row| row.outcome == Outcome::Deleted));
@@ -97,7 +115,11 @@ fn an_archive_that_was_emptied_on_purpose_is_accepted() {
 fn a_flood_of_failures_is_refused_and_costs_no_features() {
     let archive = Archive::of_samples();
     for number in 0..100 {
-        fs::write(archive.photo(&format!("{number}.broken.jpg")), format!("no picture {number}")).unwrap();
+        fs::write(
+            archive.photo(&format!("{number}.broken.jpg")),
+            format!("no picture {number}"),
+        )
+        .unwrap();
     }
     refused(&archive, &[], "100 of 110 new or changed images failed");
     assert_eq!(archive.last_run().counts.embedded, 10);
@@ -130,7 +152,11 @@ fn many_deletions_are_refused_but_a_renamed_directory_is_not() {
     assert_eq!((counts.deleted, counts.from_table), (120, 120));
 
     fs::remove_dir_all(archive.photo("new")).unwrap();
-    refused(&archive, &[], "120 of 130 images are gone, 92 %, and at most 20 % may be");
+    refused(
+        &archive,
+        &[],
+        "120 of 130 images are gone, 92 %, and at most 20 % may be",
+    );
     archive.annotate(&["--max-deletions", "1"], 0);
     assert_eq!(archive.last_run().counts.deleted, 120);
 }
@@ -146,7 +172,10 @@ fn captions_that_are_all_alike_are_refused_until_they_are_accepted() {
 
     archive.annotate(&["--accept"], 0);
     let counts = archive.last_run().counts;
-    assert_eq!((counts.captioned, counts.embedded, counts.from_cache), (220, 0, 220));
+    assert_eq!(
+        (counts.captioned, counts.embedded, counts.from_cache),
+        (220, 0, 220)
+    );
     // So it is with this archive.
     add_copies(&archive, "second", 220);
     archive.annotate(&[], 0);

@@ -67,7 +67,12 @@ fn a_quiet_night_opens_neither_images_nor_weights() {
         names(files.cloned())
     };
     assert_eq!(of(Path::new(&photos)).len(), 10);
-    let files = ["captioner.safetensors", "encoder.safetensors", "model.toml", "vocabulary.txt"];
+    let files = [
+        "captioner.safetensors",
+        "encoder.safetensors",
+        "model.toml",
+        "vocabulary.txt",
+    ];
     assert_eq!(of(&model), files);
 
     annotate(0);
@@ -77,7 +82,10 @@ fn a_quiet_night_opens_neither_images_nor_weights() {
     // What is renamed or touched is read, and still nothing has to be computed.
     fs::rename(archive.photo("0.png"), archive.photo("renamed.png")).unwrap();
     fs::copy(archive.photo("1.jpg"), archive.photo("copy.jpg")).unwrap();
-    set_modified(&archive.photo("2.jpg"), SystemTime::now() + Duration::from_secs(60));
+    set_modified(
+        &archive.photo("2.jpg"),
+        SystemTime::now() + Duration::from_secs(60),
+    );
     opens.take();
     annotate(0);
     let opened = names(opens.take());
@@ -103,12 +111,22 @@ fn touched_renamed_and_copied_files_keep_their_captions() {
     fs::copy(archive.photo("1.jpg"), archive.photo("copy.jpg")).unwrap();
     archive.annotate(&[], 0);
     let counts = archive.last_run().counts;
-    assert_eq!((counts.unchanged, counts.captioned, counts.deleted), (8, 3, 1));
+    assert_eq!(
+        (counts.unchanged, counts.captioned, counts.deleted),
+        (8, 3, 1)
+    );
     assert_eq!((counts.touched, counts.from_table), (1, 3));
-    assert_eq!((counts.embedded, counts.from_cache, counts.duplicates), (0, 0, 0));
+    assert_eq!(
+        (counts.embedded, counts.from_cache, counts.duplicates),
+        (0, 0, 0)
+    );
 
     let rows = archive.last_rows();
-    for (now, then) in [("2.jpg", "2.jpg"), ("renamed.png", "0.png"), ("copy.jpg", "1.jpg")] {
+    for (now, then) in [
+        ("2.jpg", "2.jpg"),
+        ("renamed.png", "0.png"),
+        ("copy.jpg", "1.jpg"),
+    ] {
         assert_eq!(rows[now].outcome, before[then].outcome, "{now}");
         assert_eq!(rows[now].image_id, before[then].image_id, "{now}");
         assert_eq!(rows[now].width, before[then].width, "{now}");
@@ -124,7 +142,11 @@ fn touched_renamed_and_copied_files_keep_their_captions() {
 fn every_caption_has_one_origin() {
     let archive = Archive::of_samples();
     for copy in 0..3 {
-        fs::copy(archive.photo("0.png"), archive.photo(&format!("copy-{copy}"))).unwrap();
+        fs::copy(
+            archive.photo("0.png"),
+            archive.photo(&format!("copy-{copy}")),
+        )
+        .unwrap();
     }
     let check = |beam: &str, batch: &str| {
         archive.annotate(&["--beam", beam, "--batch", batch], 0);
@@ -140,7 +162,10 @@ fn every_caption_has_one_origin() {
     fs::copy(archive.photo("0.png"), archive.photo("copy-3")).unwrap();
     fs::copy(&samples()[20], archive.photo("new.png")).unwrap();
     let third = check("1", "64");
-    assert_eq!((third.embedded, third.from_table, third.captioned), (1, 1, 2));
+    assert_eq!(
+        (third.embedded, third.from_table, third.captioned),
+        (1, 1, 2)
+    );
 }
 
 #[test]
@@ -165,7 +190,10 @@ fn verifying_finds_what_time_and_size_do_not_tell() {
     let run = archive.last_run();
     assert_eq!((run.counts.unchanged, run.counts.unchanged_failed), (10, 1));
     assert_eq!((run.counts.captioned, run.counts.touched), (1, 0));
-    assert_eq!(archive.last_rows().into_keys().collect::<Vec<_>>(), ["1.jpg"]);
+    assert_eq!(
+        archive.last_rows().into_keys().collect::<Vec<_>>(),
+        ["1.jpg"]
+    );
 }
 
 #[test]
@@ -237,14 +265,23 @@ fn a_plan_is_told_and_nothing_is_touched() {
         assert!(said.contains(line), "{said} lacks {line}");
     }
     let said = plan(&["--beam", "1"]);
-    assert!(said.contains("8  to caption again, from cached features"), "{said}");
+    assert!(
+        said.contains("8  to caption again, from cached features"),
+        "{said}"
+    );
     assert!(said.contains("Estimated time: unknown"), "{said}");
     let said = plan(&["--verify", "--retry-failed"]);
-    assert!(said.contains("8  unchanged, to read all the same"), "{said}");
+    assert!(
+        said.contains("8  unchanged, to read all the same"),
+        "{said}"
+    );
     assert!(said.contains("1  failed before, to try again"), "{said}");
     fs::rename(out.join("embeddings"), out.join("elsewhere")).unwrap();
     let said = plan(&["--beam", "1"]);
-    assert!(said.contains("8  to caption again, whose features are not cached"), "{said}");
+    assert!(
+        said.contains("8  to caption again, whose features are not cached"),
+        "{said}"
+    );
     fs::rename(out.join("elsewhere"), out.join("embeddings")).unwrap();
 
     drop(held);

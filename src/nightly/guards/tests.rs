@@ -35,7 +35,9 @@ fn captions(images: u32, log_prob: f32, caption: impl Fn(u32) -> String) -> Tall
             score: log_prob * tokens as f32,
             finished: true,
         };
-        tally.captions.add(ImageId::of(&number.to_le_bytes()), &beam);
+        tally
+            .captions
+            .add(ImageId::of(&number.to_le_bytes()), &beam);
     }
     tally
 }
@@ -67,7 +69,11 @@ fn few_images_never_trip_by_their_share() {
 
 #[test]
 fn an_emptied_directory_trips_however_small_it_was() {
-    check(&deletions(1, 1, 0), &[], &["photos: of the 1 images in the table none"]);
+    check(
+        &deletions(1, 1, 0),
+        &[],
+        &["photos: of the 1 images in the table none"],
+    );
     check(&deletions(5000, 5000, 0), &[], &["is it mounted?"]);
     // All renamed and changed, as a tool that writes captions into files does.
     check(&deletions(3, 3, 3), &[], &[]);
@@ -87,7 +93,9 @@ fn a_share_of_deletions_and_failures_trips_beyond_its_limit() {
     check(
         &failures(1000, 500),
         &[],
-        &["500 of 1000 new or changed images failed, 50 %, and at most 20 % may (--max-failures); the first: a.jpg: no luck"],
+        &[
+            "500 of 1000 new or changed images failed, 50 %, and at most 20 % may (--max-failures); the first: a.jpg: no luck",
+        ],
     );
 }
 
@@ -121,10 +129,17 @@ fn a_directory_that_cannot_be_listed_trips() {
 #[test]
 fn captions_that_are_all_alike_trip_without_earlier_runs() {
     let alike = captions(400, -1.0, |_| "a red \"bus\"".to_owned());
-    let expected = ["400 of 400 different images have the same caption: \"a red \\\"bus\\\"\"", "only 1 captions"];
+    let expected = [
+        "400 of 400 different images have the same caption: \"a red \\\"bus\\\"\"",
+        "only 1 captions",
+    ];
     check(&alike, &[], &expected);
     let empty = captions(400, -1.0, |_| String::new());
-    check(&empty, &[], &["same caption: \"\"", "only 1 captions", "0.0 words"]);
+    check(
+        &empty,
+        &[],
+        &["same caption: \"\"", "only 1 captions", "0.0 words"],
+    );
     // A small vocabulary repeats itself.
     check(&captions(1000, -1.0, |number| many(number % 30)), &[], &[]);
     check(&captions(1000, -1.0, many), &[], &[]);

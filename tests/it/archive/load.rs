@@ -143,6 +143,10 @@ fn a_file_that_changes_while_it_is_read_is_not_taken() {
         over.store(true, Ordering::Relaxed);
         let failure = failure.unwrap();
         assert_eq!(failure.stage, Stage::Read);
-        assert!(failure.reason.contains("changed while it was read"), "{}", failure.reason);
+        assert!(
+            failure.reason.contains("changed while it was read"),
+            "{}",
+            failure.reason
+        );
     });
 }
