@@ -106,7 +106,7 @@ mod tests {
             unchanged: 3,
             retry: 1,
             bytes_to_read: 4 << 20,
-            time: Some(Duration::from_secs(90)),
+            time: Some(Duration::from_secs(120)),
             ..Forecast::default()
         };
         check(
@@ -114,7 +114,7 @@ mod tests {
             "Plan (nothing was touched)\n       1,200  new\n           0  changed or touched; \
              reading tells which\n           3  unchanged\n           0  deleted\n           1  \
              failed before, to try again\nTo read: 1,201 files, 4.00 MiB\n\
-             Estimated time: 90 seconds, by the rates of earlier runs\n",
+             Estimated time: 2 minutes, by the rates of earlier runs\n",
         );
     }
 

@@ -41,7 +41,7 @@ pub struct Guards {
 impl Default for Guards {
     fn default() -> Self {
         Guards {
-            max_failures: 0.2,
+            max_failures: 0.5,
             max_deletions: 0.2,
             accept: false,
         }

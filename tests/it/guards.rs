@@ -12,6 +12,9 @@ use crate::annotate::Archive;
 /// The parts that a reader with a glob finds.
 fn parts(archive: &Archive) -> BTreeSet<PathBuf> {
     let captions = Path::new(&archive.out()).join("captions");
+    if !captions.exists() {
+        return BTreeSet::new();
+    }
     let files = walkdir::WalkDir::new(captions).into_iter();
     let files = files.map(|entry| entry.unwrap().into_path());
     files
@@ -25,7 +28,7 @@ fn parts(archive: &Archive) -> BTreeSet<PathBuf> {
 /// Runs, expects to be refused for a reason that has these words in it, and sees that nothing became
 /// current.
 fn refused(archive: &Archive, more: &[&str], words: &str) {
-    let snapshot = archive.layout().snapshot();
+    let snapshot = Path::new(&archive.out()).join("captions.arrow");
     let before = (fs::read(&snapshot).ok(), parts(archive));
     let output = archive.annotate(more, 3);
     let (said, errors) = (
