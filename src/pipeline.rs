@@ -11,7 +11,9 @@
 //! order from end to end. A bad image is data: it travels with the good ones and becomes a row.
 
 mod captioning;
+mod forecast;
 mod live;
+mod models;
 mod reading;
 mod writing;
 
@@ -26,16 +28,18 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::archive::{ImageRef, Limits, Walk, WalkConfig, WalkError};
 use crate::cache::{self, Cache, CacheError, CacheWriter, Spec};
-use crate::captioner::{Captioner, CaptionerError, Decoding};
-use crate::encoder::{Encoder, EncoderError};
+use crate::captioner::CaptionerError;
+use crate::encoder::EncoderError;
 use crate::nightly::{
-    Action, Lock, LockError, Plan, PlanError, PlanOptions, RunOutcome, RunSummary, State,
-    StateError, SummaryError,
+    self, Action, Guards, Lock, LockError, ModelFile, Plan, PlanError, PlanOptions, Publication,
+    PublicationError, RunOutcome, RunSummary, State, StateError, SummaryError, Verdict,
 };
 use crate::table::{Identity, Known, Layout, LayoutError, SnapshotNotes, TableError};
 
 use captioning::CaptioningStage;
+pub use forecast::{Forecast, forecast};
 pub use live::Live;
+pub use models::{DeferredCaptioner, DeferredEncoder, Load, Models};
 use reading::{ReadingStage, Task};
 use writing::WritingStage;
 
@@ -56,29 +60,29 @@ pub struct RunConfig {
     pub retry_failed: bool,
     /// Read every file, whatever its size and time say.
     pub verify: bool,
-    /// For the summary: the model's name, and the options as the user gave them.
+    /// What may become current.
+    pub guards: Guards,
+    /// For the summary: the model's name and files, and the options as the user gave them.
     pub model: String,
+    pub model_files: Vec<ModelFile>,
     pub options: BTreeMap<String, serde_json::Value>,
 }
 
-/// What a run computes with.
-pub struct Models {
-    pub encoder: Box<dyn Encoder>,
-    /// Absent where only features are wanted.
-    pub captioner: Option<(Box<dyn Captioner>, Decoding)>,
-}
+impl RunConfig {
+    fn plan_options(&self, walk: &Walk, identity: &Identity) -> PlanOptions {
+        PlanOptions {
+            roots: walk.root_names().into_iter().collect(),
+            identity: identity.clone(),
+            retry_failed: self.retry_failed,
+            verify: self.verify,
+        }
+    }
 
-impl Models {
-    /// What rows of this run say they were made with.
-    pub fn identity(&self) -> Identity {
-        let (captioner_id, decoding) = match &self.captioner {
-            Some((captioner, decoding)) => (captioner.id().to_owned(), decoding.to_json()),
-            None => Default::default(),
-        };
-        Identity {
-            encoder_id: self.encoder.id().into(),
-            captioner_id: captioner_id.into(),
-            decoding: decoding.into(),
+    fn cache_spec(&self, models: &Models) -> Spec {
+        Spec {
+            encoder_id: models.encoder.id().to_owned(),
+            dims: models.encoder.dimensions(),
+            precision: self.cache_precision,
         }
     }
 }
@@ -106,27 +110,24 @@ pub fn run(
     let state = State::open(&layout, &lock)?;
     let run_id = layout.next_run_id(started, random())?;
     let identity = models.identity();
-    let cache = Arc::new(Cache::open(
-        &layout,
-        Spec {
-            encoder_id: identity.encoder_id.to_string(),
-            dims: models.encoder.dimensions(),
-            precision: config.cache_precision,
-        },
-    )?);
+    let cache = Arc::new(Cache::open(&layout, config.cache_spec(models))?);
 
-    let plan = Plan::new(
-        &mut walk,
-        state.known()?,
-        PlanOptions {
-            roots: roots.iter().cloned().collect(),
-            identity: identity.clone(),
-            retry_failed: config.retry_failed,
-            verify: config.verify,
-        },
+    let options = config.plan_options(&walk, &identity);
+    let plan = Plan::new(&mut walk, state.known()?, options);
+    let captions = models
+        .captioner
+        .as_ref()
+        .map(|_| state.captions(identity.clone()));
+    let reading = ReadingStage::new(
+        &cache,
+        captions.as_ref(),
+        identity.clone(),
+        models.encoder.preprocess(),
+        config.limits,
+        live,
     );
-    let reading = ReadingStage::new(&cache, models.encoder.preprocess(), config.limits, live);
-    let mut captioning = CaptioningStage::new(models, &cache, &reading, run_id, live);
+    let mut captioning =
+        CaptioningStage::new(models, &cache, captions.as_ref(), &reading, run_id, live);
     let writing = WritingStage::new(
         CacheWriter::new(Arc::clone(&cache), &layout, &run_id),
         &layout,
@@ -152,17 +153,26 @@ pub fn run(
     live.skipped
         .store(walk.skipped().total(), Ordering::Relaxed);
 
-    let mut snapshot = None;
-    if models.captioner.is_some() && !(parts.captions.is_empty() && state.is_published()) {
-        let notes = SnapshotNotes {
-            run_id,
-            model: config.model.clone(),
-        };
-        snapshot = Some(
-            live.write
-                .time(1, || state.publish(&parts.captions, &notes))?,
-        );
-    }
+    let publication = match &models.captioner {
+        Some(_) => {
+            let notes = SnapshotNotes {
+                run_id,
+                model: config.model.clone(),
+            };
+            let publish = || {
+                nightly::publish(
+                    &layout,
+                    &state,
+                    parts.captions,
+                    &identity,
+                    &config.guards,
+                    &notes,
+                )
+            };
+            live.write.time(1, publish)?
+        }
+        None => Publication::nothing(),
+    };
     let mut warnings: Vec<String> = Vec::new();
     for damage in state.damaged().iter().chain(&cache.damaged()) {
         warnings.push(format!(
@@ -171,12 +181,20 @@ pub fn run(
             damage.reason
         ));
     }
+    if let Verdict::Refused(interrupted) = &publication.verdict {
+        for run_id in interrupted {
+            warnings.push(format!(
+                "the rows of {run_id}, which was interrupted, are set aside too"
+            ));
+        }
+    }
     let summary = RunSummary {
         run_id,
         // Asked to stop when all was found already, a run is as whole as any other.
-        outcome: match live.walked.load(Ordering::Relaxed) {
-            true => RunOutcome::Published,
-            false => RunOutcome::Interrupted,
+        outcome: match publication.verdict {
+            Verdict::Refused(_) => RunOutcome::Refused,
+            Verdict::Published(_) if live.walked.load(Ordering::Relaxed) => RunOutcome::Published,
+            Verdict::Published(_) => RunOutcome::Interrupted,
         },
         started,
         finished: Utc::now(),
@@ -184,6 +202,7 @@ pub fn run(
         roots,
         options: config.options.clone(),
         model: config.model.clone(),
+        model_files: config.model_files.clone(),
         encoder_id: identity.encoder_id.to_string(),
         captioner_id: models
             .captioner
@@ -196,9 +215,18 @@ pub fn run(
         counts: live.counts(),
         bytes_read: live.bytes.load(Ordering::Relaxed),
         stages: live.stages(),
-        captions: parts.captions,
+        captions: publication.captions,
         embeddings: parts.embeddings,
-        snapshot,
+        snapshot: match publication.verdict {
+            Verdict::Published(snapshot) => snapshot,
+            Verdict::Refused(_) => None,
+        },
+        caption_sample: publication.caption_sample,
+        findings: publication
+            .findings
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         warnings,
     };
     summary.counts.check()?;
@@ -253,21 +281,17 @@ fn task(action: Action, live: &Live) -> Option<Task> {
         live::count(&live.found);
     }
     match action {
-        Action::New(file) => Some(Task::Image {
+        Action::New(file) => Some(Task::New(file)),
+        Action::Read {
             file,
-            known: None,
-            trusted: false,
-        }),
-        Action::Read { file, known, .. } => Some(Task::Image {
+            known,
+            because,
+        } => Some(Task::Read {
             file,
-            known: Some(known),
-            trusted: false,
+            known,
+            because,
         }),
-        Action::Recaption { file, known } => Some(Task::Image {
-            file,
-            known: Some(known),
-            trusted: true,
-        }),
+        Action::Recaption { file, known } => Some(Task::Recaption { file, known }),
         Action::Unchanged { .. } => {
             live::count(&live.unchanged);
             None
@@ -319,6 +343,8 @@ pub enum PipelineError {
     Table(#[from] TableError),
     #[error(transparent)]
     Cache(#[from] CacheError),
+    #[error(transparent)]
+    Publication(#[from] PublicationError),
     #[error(transparent)]
     Summary(#[from] SummaryError),
     #[error(transparent)]

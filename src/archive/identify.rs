@@ -2,7 +2,7 @@
 //!
 //! A film of many gigabytes that lies among the photographs costs one read of its first bytes.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -51,7 +51,8 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
         return Err(io::Error::other("it is no longer a regular file"));
     }
     let mut file = File::open(path)?;
-    let file_bytes = file.metadata()?.len();
+    let before = file.metadata()?;
+    let file_bytes = before.len();
 
     let mut bytes = Vec::with_capacity(HEADER_BYTES);
     file.by_ref()
@@ -73,8 +74,10 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
             return Ok(LoadOutcome::NotAnImage);
         }
         file.seek(SeekFrom::Start(0))?;
+        let image_id = hash(&file, limits.max_file_bytes)?;
+        check_unchanged(&before, &file.metadata()?)?;
         return Ok(LoadOutcome::Failed {
-            image_id: hash(file, limits.max_file_bytes)?,
+            image_id,
             failure: Failure::decode(not_an_image(&bytes)),
         });
     };
@@ -88,7 +91,7 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
                 .saturating_sub(bytes.len()),
         );
         let rest = (limits.max_file_bytes + 1).saturating_sub(bytes.len() as u64);
-        file.take(rest).read_to_end(&mut bytes)?;
+        file.by_ref().take(rest).read_to_end(&mut bytes)?;
     }
     let read = file_bytes.max(bytes.len() as u64);
     if read > limits.max_file_bytes {
@@ -100,6 +103,7 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
             )),
         });
     }
+    check_unchanged(&before, &file.metadata()?)?;
     let format = match format {
         Format::Tiff if tiff::is_camera_raw(&bytes) => Format::Raw,
         format => format,
@@ -109,6 +113,16 @@ fn read(path: &Path, extension: &str, limits: &Limits) -> io::Result<LoadOutcome
         bytes,
         format,
     }))
+}
+
+/// Half of one picture and half of the next is nobody's picture. What failed so is read again by the
+/// next run, as all that could not be read.
+fn check_unchanged(before: &Metadata, after: &Metadata) -> io::Result<()> {
+    let seen = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
+    if seen(before) == seen(after) {
+        return Ok(());
+    }
+    Err(io::Error::other("it changed while it was read"))
 }
 
 /// What a file's name ends in, in lower case, without the dot.
@@ -129,7 +143,7 @@ fn ends_in_tga_footer(file: &mut File) -> io::Result<bool> {
 }
 
 /// The identity of a file that is not kept; none if it is larger than the limit.
-fn hash(file: File, max_file_bytes: u64) -> io::Result<Option<ImageId>> {
+fn hash(file: &File, max_file_bytes: u64) -> io::Result<Option<ImageId>> {
     if file.metadata()?.len() > max_file_bytes {
         return Ok(None);
     }

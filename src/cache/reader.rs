@@ -47,8 +47,17 @@ impl Cache {
     /// As [`open`](Self::open), keeping at most `budget` bytes of features for the next question.
     pub fn with_budget(layout: &Layout, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
         let directory = layout.embeddings(&spec.encoder_id)?;
-        let is_part = |name: &str| embeddings_run(name).is_some();
         remove_temporaries(&directory, is_part)?;
+        Self::load(directory, spec, budget)
+    }
+
+    /// As [`open`](Self::open), but touches nothing, so that another run may hold the lock.
+    pub fn peek(layout: &Layout, spec: Spec) -> Result<Self, LayoutError> {
+        let directory = layout.embeddings(&spec.encoder_id)?;
+        Self::load(directory, spec, RECENT_BYTES)
+    }
+
+    fn load(directory: PathBuf, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
         let cache = Self {
             inner: Mutex::new(Inner {
                 index: Index::default(),
@@ -190,6 +199,10 @@ impl Cache {
         // Nothing is left half-changed by a panic elsewhere in the pipeline.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_part(name: &str) -> bool {
+    embeddings_run(name).is_some()
 }
 
 impl Inner {

@@ -112,6 +112,11 @@ pub enum CaptionerError {
     Invalid { file: PathBuf, reason: String },
     #[error(transparent)]
     Weights(#[from] crate::encoder::EncoderError),
+    #[error(
+        "the captioner is {found}, though its files gave {expected} when they were of the same size \
+         and time; if they were replaced on purpose, run again with --verify"
+    )]
+    NotAsRecorded { expected: String, found: String },
     #[error("the captioner was given {found} features, not a multiple of {dimensions}")]
     WrongFeatures { dimensions: usize, found: usize },
     #[error("the device failed")]

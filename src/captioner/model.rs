@@ -17,6 +17,10 @@ use super::vocabulary::Vocabulary;
 use super::{Captioner, CaptionerError, Decoding};
 use crate::encoder::EncoderConfig;
 
+const DESCRIPTION: &str = "model.toml";
+const VOCABULARY: &str = "vocabulary.txt";
+const CAPTIONER: &str = "captioner.safetensors";
+
 /// `model.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,7 +60,7 @@ impl Model {
     ///
     /// When it cannot be read, or says something that does not fit together.
     pub fn open(directory: &Path) -> Result<Self, CaptionerError> {
-        let file = directory.join("model.toml");
+        let file = directory.join(DESCRIPTION);
         let text = std::fs::read_to_string(&file).map_err(|source| CaptionerError::Unreadable {
             file: file.clone(),
             source: source.into(),
@@ -87,14 +91,20 @@ impl Model {
         Some(self.directory.join(weights))
     }
 
+    /// The files that captioner and description are in; not that of the encoder's weights.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let names = [DESCRIPTION, VOCABULARY, CAPTIONER];
+        names.map(|name| self.directory.join(name)).to_vec()
+    }
+
     /// Loads the captioner onto `device`.
     ///
     /// # Errors
     ///
     /// When the vocabulary or the weights cannot be read or do not fit the description.
     pub fn captioner(&self, device: tch::Device) -> Result<Box<dyn Captioner>, CaptionerError> {
-        let vocabulary = Vocabulary::read(&self.directory.join("vocabulary.txt"))?;
-        let file = self.directory.join("captioner.safetensors");
+        let vocabulary = Vocabulary::read(&self.directory.join(VOCABULARY))?;
+        let file = self.directory.join(CAPTIONER);
         match self.config.architecture {
             Architecture::ShowAndTell => {
                 let captioner = ShowTell::load(&self.config.captioner, vocabulary, &file, device)?;

@@ -5,21 +5,25 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use showtell::captioner::model::Model;
-use showtell::encoder;
-use showtell::encoder::device::load_cuda;
 use showtell::hub;
 use showtell::nightly::RunOutcome;
-use showtell::pipeline::Models;
 
 use super::exit::Exit;
-use super::run::{ArchiveArguments, DeviceArguments, UsageError, watched};
+use super::models::WantedModel;
+use super::run::{ArchiveArguments, DeviceArguments, GuardArguments, UsageError, watched};
 use super::terminal::Terminal;
-use super::{model, report};
+use super::{forecast, model, report};
 
 /// Captions every image below some directories, and writes the captions as a table
 ///
 /// Run again over the same output, it does only what is new or has changed; with another model or
 /// other decode parameters it captions again from cached features, without reading an image.
+///
+/// Before anything becomes current, guards look at the whole: a directory that cannot be listed or has
+/// been emptied, too many images gone or failed, captions that are all alike or quite unlike those of
+/// the runs before. What they refuse is set aside in OUT/refused, captions.arrow stays as it was, and
+/// the exit code is 3. If it is right all the same, run again with --accept: features are kept, so
+/// only reading and captioning are done again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct AnnotateArguments {
@@ -46,6 +50,8 @@ pub struct AnnotateArguments {
     #[arg(long, value_name = "A", help_heading = "Decoding")]
     length_penalty: Option<f32>,
     #[command(flatten)]
+    guards: GuardArguments,
+    #[command(flatten)]
     device: DeviceArguments,
 }
 
@@ -54,6 +60,7 @@ Examples:
   showtell annotate photos/ --out captions/
   showtell annotate photos/ scans/ --out captions/ --exclude '*.tmp' --exclude thumbs
   showtell annotate photos/ --out captions/ --beam 5 --length-penalty 0.7
+  showtell annotate photos/ --out captions/ --dry-run
   showtell annotate photos/ --out captions/ --model models/mine --weights vgg16-397923af.pth
 
 Reading the table:
@@ -69,18 +76,22 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
     decoding.check().map_err(UsageError)?;
 
     let weights = encoder_weights(&found, arguments.weights.as_deref())?;
-    let runtime = load_cuda();
-    let device = arguments.device.device.resolve(runtime)?;
-    let kind = arguments.device.precision.resolve(device, runtime)?;
-    let config = arguments.archive.config(found.config.name.clone());
-    tracing::debug!(?device, ?kind, weights = %weights.display(), "loading the model");
-    let models = Models {
-        encoder: encoder::load(&found.config.encoder, &weights, device, kind)?,
-        captioner: Some((found.captioner(device)?, decoding)),
+    let archive = &arguments.archive;
+    let wanted = WantedModel {
+        encoder: found.config.encoder.clone(),
+        weights,
+        captioner: Some((found.clone(), decoding)),
+        device: arguments.device,
     };
+    let (models, files) = wanted.prepare(archive.out(), archive.records())?;
+    let config = archive.config(found.config.name.clone(), files, arguments.guards.into());
+    if archive.dry_run {
+        return forecast::tell(&config, &models, terminal);
+    }
     let summary = watched(&config, &models, terminal)?;
     report::annotated(&summary, &config.out, &found.config, terminal)?;
     Ok(match summary.outcome {
+        RunOutcome::Refused => Exit::Refused,
         RunOutcome::Interrupted => Exit::Interrupted,
         _ if summary.counts.failed + summary.counts.unchanged_failed > 0 => Exit::SomeFailed,
         _ => Exit::Complete,

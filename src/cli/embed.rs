@@ -3,15 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use showtell::encoder::device::load_cuda;
-use showtell::encoder::{self, EncoderConfig};
-use showtell::nightly::RunOutcome;
-use showtell::pipeline::Models;
+use showtell::encoder::EncoderConfig;
+use showtell::nightly::{Guards, RunOutcome};
 
 use super::exit::Exit;
-use super::report;
+use super::models::WantedModel;
 use super::run::{ArchiveArguments, DeviceArguments, watched};
 use super::terminal::Terminal;
+use super::{forecast, report};
 
 /// Computes the features of every image below some directories, and keeps them as Parquet
 #[derive(Debug, Args)]
@@ -42,14 +41,19 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let description = match arguments.encoder {
         EncoderName::Vgg16 => EncoderConfig::vgg16(),
     };
-    let runtime = load_cuda();
-    let device = arguments.device.device.resolve(runtime)?;
-    let kind = arguments.device.precision.resolve(device, runtime)?;
-    let config = arguments.archive.config("vgg16".to_owned());
-    let models = Models {
-        encoder: encoder::load(&description, &arguments.weights, device, kind)?,
+    let archive = &arguments.archive;
+    let wanted = WantedModel {
+        encoder: description,
+        weights: arguments.weights.clone(),
         captioner: None,
+        device: arguments.device,
     };
+    let (models, files) = wanted.prepare(archive.out(), archive.records())?;
+    // Features are kept by content: there is no current table that a guard could keep them out of.
+    let config = archive.config("vgg16".to_owned(), files, Guards::default());
+    if archive.dry_run {
+        return forecast::tell(&config, &models, terminal);
+    }
     let summary = watched(&config, &models, terminal)?;
     report::embedded(&summary, &config.out, terminal)?;
     Ok(match summary.outcome {

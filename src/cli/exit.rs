@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use showtell::hub::HubError;
 use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
+use showtell::table::LayoutError;
 use showtell::training::TrainingError;
 
 /// How a command ended.
@@ -16,6 +17,8 @@ pub enum Exit {
     SomeFailed,
     /// Wrong usage or configuration; nothing was touched.
     Usage,
+    /// A guard kept what the run wrote out of the table, which is as it was.
+    Refused,
     /// Disk full, device lost, output not writable; what was finished is kept.
     Fatal,
     /// Another run holds the output.
@@ -30,6 +33,7 @@ impl Exit {
             Exit::Complete => 0,
             Exit::SomeFailed => 1,
             Exit::Usage => 2,
+            Exit::Refused => 3,
             Exit::Fatal => 4,
             Exit::Held => 75,
             Exit::Interrupted => 130,
@@ -42,7 +46,10 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<PipelineError>() {
             return match error {
                 PipelineError::Lock(LockError::Held { .. }) => Exit::Held,
-                PipelineError::Walk(_) => Exit::Usage,
+                PipelineError::Walk(_)
+                | PipelineError::Layout(
+                    LayoutError::NotADirectory(_) | LayoutError::SomethingElse { .. },
+                ) => Exit::Usage,
                 _ => Exit::Fatal,
             };
         }

@@ -8,7 +8,9 @@ mod completions;
 mod doctor;
 mod embed;
 mod evaluate;
+mod forecast;
 mod model;
+mod models;
 mod report;
 mod run;
 mod scenes;
@@ -44,7 +46,8 @@ Examples:
 
 Exit codes:
   0 every image has a caption    1 some images failed, their rows say why
-  2 wrong usage                  4 fatal: disk full, device lost; what was finished is kept
+  2 wrong usage                  3 refused: a guard kept the run out of the table
+  4 fatal: disk full, device lost; what was finished is kept
   75 another run holds the output    130 interrupted; what was finished is kept";
 
 #[derive(Debug, Subcommand)]

@@ -42,6 +42,9 @@ pub fn annotated(
         }
         writeln!(text, "  {uri}: {caption}  ({score:.2})")?;
     }
+    if summary.outcome == RunOutcome::Refused {
+        return refused(&mut text, summary, &layout);
+    }
     let failed = counts.failed + counts.unchanged_failed;
     writeln!(text, "\nTable: {}", layout.snapshot().display())?;
     writeln!(
@@ -67,6 +70,24 @@ pub fn annotated(
             model.name
         )?;
     }
+    Ok(())
+}
+
+/// Tells why a run was kept out of the table, and what to do.
+fn refused(text: &mut impl Write, summary: &RunSummary, layout: &Layout) -> anyhow::Result<()> {
+    writeln!(text, "\nRefused, because")?;
+    for finding in &summary.findings {
+        writeln!(text, "  {finding}")?;
+    }
+    writeln!(
+        text,
+        "\nThe table is as it was: {}\n\
+         What this run wrote is kept aside: {}\n\
+         If it is right all the same, run again with --accept; images that went through the encoder \
+         do not do so again.",
+        layout.snapshot().display(),
+        layout.refused(&summary.run_id).display()
+    )?;
     Ok(())
 }
 
@@ -127,7 +148,8 @@ fn headline(summary: &RunSummary) -> String {
         RunOutcome::Interrupted => {
             "Stopped early; what was finished is kept, the next run goes on from there"
         }
-        _ => "Done",
+        RunOutcome::Refused => "Refused by a guard",
+        RunOutcome::Published => "Done",
     };
     format!(
         "{how}: run {} in {seconds:.1} s, {rate:.1} images/s",
@@ -136,7 +158,10 @@ fn headline(summary: &RunSummary) -> String {
 }
 
 fn seconds(summary: &RunSummary) -> f64 {
-    (summary.finished - summary.started).as_seconds_f64()
+    // Less than nothing where the clock was set back meanwhile.
+    (summary.finished - summary.started)
+        .as_seconds_f64()
+        .max(0.0)
 }
 
 /// The counts that are worth a line only where they are not zero.
@@ -144,6 +169,14 @@ fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
     let counts = &summary.counts;
     let named = [
         (counts.embedded, "through the encoder"),
+        (
+            counts.from_table + counts.duplicates,
+            "captioned as the same content was before",
+        ),
+        (
+            counts.touched,
+            "only touched: another time, the same content",
+        ),
         (counts.deleted, "deleted since the last run"),
         (
             counts.unchanged_failed,

@@ -1,7 +1,7 @@
 //! What `annotate` and `embed` share: the options of a run, and watching it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,10 +10,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use indicatif::HumanCount;
 use showtell::archive::{Hidden, Limits, Walk, WalkConfig, quiet_panics};
 use showtell::cache;
-use showtell::encoder::device::{DeviceChoice, Precision};
-use showtell::nightly::RunSummary;
+use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
+use showtell::nightly::{Guards, ModelFile, RunOutcome, RunSummary};
 use showtell::pipeline::{self, Live, Models, RunConfig};
 
+use super::models::Records;
 use super::terminal::Terminal;
 
 /// The user asked for something that cannot be done; nothing was touched.
@@ -47,9 +48,12 @@ pub struct ArchiveArguments {
     /// Try files again that failed before and have not changed since
     #[arg(long, help_heading = "Archive")]
     retry_failed: bool,
-    /// Read every file again, to find changes that left size and time as they were
+    /// Read every file again, to find changes that left size and time as they were; the model's too
     #[arg(long, help_heading = "Archive")]
     verify: bool,
+    /// Tell what would be done, and how long it may take; touch nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Images that go through the network together
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
     batch: u16,
@@ -58,19 +62,71 @@ pub struct ArchiveArguments {
     full_precision_cache: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
+pub struct GuardArguments {
+    /// Refuse a run in which more than this share of the new and changed images failed; 1 is never.
+    /// Fewer than 100 images are not judged
+    #[arg(long, value_name = "SHARE", default_value_t = Guards::default().max_failures, value_parser = share, help_heading = "Guards")]
+    max_failures: f64,
+    /// Refuse a run in which more than this share of a directory's images is gone, and at least 100,
+    /// or all of them; 1 is never. What was only moved is not gone
+    #[arg(long, value_name = "SHARE", default_value_t = Guards::default().max_deletions, value_parser = share, help_heading = "Guards")]
+    max_deletions: f64,
+    /// Publish whatever the guards say: for a run that was refused and is right
+    #[arg(long, help_heading = "Guards")]
+    accept: bool,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a share from 0 to 1, such as 0.2".to_owned()),
+    }
+}
+
+impl From<GuardArguments> for Guards {
+    fn from(arguments: GuardArguments) -> Self {
+        Guards {
+            max_failures: arguments.max_failures,
+            max_deletions: arguments.max_deletions,
+            accept: arguments.accept,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceArguments {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, default_value_t, help_heading = "Computing")]
-    pub device: DeviceChoice,
+    device: DeviceChoice,
     /// In which type: auto, fp32, bf16 or fp16
     #[arg(long, default_value_t, help_heading = "Computing")]
-    pub precision: Precision,
+    precision: Precision,
+}
+
+impl DeviceArguments {
+    /// The device and the type that were asked for.
+    pub fn lazy(&self) -> LazyDevice {
+        LazyDevice::new(self.device, self.precision)
+    }
 }
 
 impl ArchiveArguments {
-    /// The run that these arguments describe, of a model called `model`.
-    pub fn config(&self, model: String) -> RunConfig {
+    /// The directory that is written to.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Whether the ids that earlier runs recorded of a model's files are taken for true.
+    pub fn records(&self) -> Records {
+        match self.verify {
+            true => Records::Ignore,
+            false => Records::Believe,
+        }
+    }
+
+    /// The run that these arguments describe, of a model called `model` that lies in `model_files`.
+    pub fn config(&self, model: String, model_files: Vec<ModelFile>, guards: Guards) -> RunConfig {
         RunConfig {
             walk: WalkConfig {
                 roots: self.directories.clone(),
@@ -94,7 +150,9 @@ impl ArchiveArguments {
             },
             retry_failed: self.retry_failed,
             verify: self.verify,
+            guards,
             model,
+            model_files,
             options: BTreeMap::from([(
                 "command".to_owned(),
                 std::env::args().skip(1).collect::<Vec<_>>().into(),
@@ -119,6 +177,12 @@ pub fn watched(
         drop(finished);
         summary
     })?;
+    for finding in &summary.findings {
+        match summary.outcome {
+            RunOutcome::Refused => tracing::error!("refused: {finding}"),
+            _ => tracing::warn!("accepted: {finding}"),
+        }
+    }
     for warning in &summary.warnings {
         tracing::warn!("{warning}");
     }

@@ -6,6 +6,7 @@
 
 mod cpu;
 mod driver;
+mod lazy;
 mod runtime;
 
 use std::fmt;
@@ -15,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 
 pub use cpu::Cpu;
 pub use driver::{CudaVersion, Gpu};
+pub use lazy::LazyDevice;
 pub use runtime::{Cuda, Runtime, load_cuda};
 
 /// Which device to compute on, as the user says it: `auto`, `cpu` or `cuda:N`.

@@ -165,6 +165,13 @@ pub enum EncoderError {
         expected: String,
         found: String,
     },
+    #[error(
+        "the encoder's weights give {found}, though they gave {expected} when they were of the same \
+         size and time; if they were replaced on purpose, run again with --verify"
+    )]
+    NotAsRecorded { expected: String, found: String },
+    #[error(transparent)]
+    NoDevice(#[from] device::DeviceError),
     #[error("the encoder was given {found} bytes of pixels, not a multiple of {picture}")]
     WrongPixels { picture: usize, found: usize },
     #[error("the device failed")]

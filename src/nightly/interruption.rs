@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 use proptest::prelude::*;
 
+use super::publication::set_aside;
 use super::{Counts, Lock, RunOutcome, RunSummary, State};
 use crate::cache::{Cache, CacheWriter, Precision, Spec};
 use crate::table::arbitrary::{row, run_id, scratch};
@@ -67,36 +68,41 @@ impl Run {
 /// What has to be on disk.
 #[derive(Default, Clone)]
 struct Expected {
-    /// The current rows, by path, as the last run that was not refused left them.
-    current: BTreeMap<String, Row>,
-    /// As `current`, with the parts of the run that is on.
-    with_this_run: BTreeMap<String, Row>,
+    /// The current rows, by path, as they were last published.
+    published: BTreeMap<String, Row>,
+    /// Rows of finished parts that are not published yet, by run.
+    pending: BTreeMap<RunId, Vec<Row>>,
     /// Of the part that is being written.
     writing: Vec<Row>,
-    /// Whether the run's summary says that its rows do not count.
-    refused: bool,
     kills: usize,
 }
 
 impl Expected {
     fn finish_part(&mut self) {
         for row in std::mem::take(&mut self.writing) {
-            match row.outcome {
-                Outcome::Deleted => self.with_this_run.remove(&row.uri),
-                _ => self.with_this_run.insert(row.uri.clone(), row),
-            };
+            self.pending.entry(row.run_id).or_default().push(row);
         }
     }
 
-    fn rows(&self) -> Vec<(&str, RunId)> {
-        let rows = if self.refused {
-            &self.current
-        } else {
-            &self.with_this_run
-        };
-        rows.values()
-            .map(|row| (row.uri.as_str(), row.run_id))
-            .collect()
+    fn publish(&mut self) {
+        self.published = self.current();
+        self.pending.clear();
+    }
+
+    fn current(&self) -> BTreeMap<String, Row> {
+        let mut current = self.published.clone();
+        for row in self.pending.values().flatten() {
+            match row.outcome {
+                Outcome::Deleted => current.remove(&row.uri),
+                _ => current.insert(row.uri.clone(), row.clone()),
+            };
+        }
+        current
+    }
+
+    fn rows(&self) -> Vec<(String, RunId)> {
+        let rows = self.current().into_values();
+        rows.map(|row| (row.uri, row.run_id)).collect()
     }
 }
 
@@ -114,8 +120,11 @@ proptest! {
                 let name = path.file_name().unwrap().to_string_lossy();
                 if step == "rename" && path.starts_with(out.join("captions")) {
                     expected.finish_part();
-                } else if step == "rename" && name.ends_with(".json") {
-                    expected.refused = fs::read_to_string(path).unwrap().contains("\"refused\"");
+                } else if step == "rename" && name == "captions.arrow" {
+                    expected.publish();
+                } else if step == "move" {
+                    let run_id = name.strip_prefix("run=").unwrap().parse().unwrap();
+                    expected.pending.remove(&run_id);
                 }
                 expected.kills += 1;
                 let copy = copies.path().join(expected.kills.to_string());
@@ -161,19 +170,15 @@ fn annotate(out: &Path, run_id: RunId, run: &Run, expected: &RefCell<Expected>) 
         };
         snapshot = Some(state.publish(&captions, &notes).unwrap());
     }
+    if run.outcome == RunOutcome::Refused {
+        set_aside(&layout, &state, &run_id).unwrap();
+    }
     // An interrupted run may or may not live to write its summary.
     if run.outcome != RunOutcome::Interrupted || run.parts.len().is_multiple_of(2) {
         let embeddings = features.parts().to_vec();
         summary(run_id, run.outcome, captions, embeddings, snapshot)
             .write(&layout)
             .unwrap();
-    }
-    let mut expected = expected.borrow_mut();
-    if expected.refused {
-        expected.with_this_run = expected.current.clone();
-        expected.refused = false;
-    } else {
-        expected.current = expected.with_this_run.clone();
     }
 }
 
@@ -193,6 +198,7 @@ fn summary(
         roots: vec!["archive".to_owned()],
         options: BTreeMap::new(),
         model: "demo".to_owned(),
+        model_files: Vec::new(),
         encoder_id: "encoder".to_owned(),
         captioner_id: None,
         decoding: None,
@@ -202,6 +208,8 @@ fn summary(
         captions,
         embeddings,
         snapshot,
+        caption_sample: None,
+        findings: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -224,7 +232,7 @@ fn check(out: &Path, expected: &Expected, step: &str, path: &Path) {
     let known: Vec<Known> = state.known().unwrap().collect::<Result<_, _>>().unwrap();
     let rows: Vec<_> = known
         .iter()
-        .map(|row| (row.uri.as_str(), row.run_id))
+        .map(|row| (row.uri.clone(), row.run_id))
         .collect();
     assert_eq!(rows, expected.rows(), "{moment}");
 

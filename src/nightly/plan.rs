@@ -20,7 +20,8 @@ pub enum Action {
     /// Nothing is known of it.
     New(ImageRef),
     /// It has to be read again. If its bytes turn out to be those of `known`, a caption of the
-    /// present model can be kept and only the row's time is new.
+    /// present model can be kept: only the row's time is new, and to [`Because::Verify`] not even
+    /// that.
     Read {
         file: ImageRef,
         known: Known,
@@ -50,7 +51,8 @@ pub enum Because {
     Changed,
     /// It failed, and may fare better now.
     Failed,
-    /// Files are read again whatever their time says.
+    /// Files are read again whatever their time says. Without that its row would stand, or be
+    /// captioned again if the model is another.
     Verify,
 }
 
@@ -181,12 +183,11 @@ where
         if !same_file {
             return read(file, known, Because::Changed);
         }
-        if self.options.verify {
-            return read(file, known, Because::Verify);
-        }
+        let verify = self.options.verify;
         let identity = &self.options.identity;
         let same_identity = known.identity.as_ref() == Some(identity);
         match &known.status {
+            Status::Captioned if verify => read(file, known, Because::Verify),
             Status::Captioned if same_identity => Action::Unchanged { file, known },
             Status::Captioned => Action::Recaption { file, known },
             Status::Failed(failure) => {
@@ -200,6 +201,8 @@ where
                 };
                 if may_succeed || self.options.retry_failed {
                     read(file, known, Because::Failed)
+                } else if verify {
+                    read(file, known, Because::Verify)
                 } else {
                     Action::UnchangedFailed { file, known }
                 }

@@ -7,12 +7,15 @@
 
 use std::path::PathBuf;
 
+use arrow::datatypes::SchemaRef;
+
 use super::Lock;
+use super::known_captions::{CaptionSource, KnownCaptions};
 use super::summary::{RunOutcome, RunSummary};
 use crate::table::{
-    Damage, FileError, Known, Layout, LayoutError, Merge, Part, PartFile, Row, RunId, Shared,
-    Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part, known_schema, part_source,
-    remove_temporaries, schema, write_snapshot,
+    Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row,
+    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part,
+    known_schema, part_source, remove_temporaries, schema, write_snapshot,
 };
 
 /// Rows turned at a time from their columns into [`Row`]s.
@@ -26,6 +29,11 @@ pub struct State {
     /// Parts of runs later than the snapshot, oldest first.
     parts: Vec<PathBuf>,
     later_runs: Vec<RunId>,
+    /// The last run whose rows were current: the snapshot's, or where that is lost, the last one that
+    /// says so of itself.
+    published_until: Option<RunId>,
+    /// Of `parts`, how many are of runs until then.
+    published_parts: usize,
     damaged: Vec<Damage>,
     removed: Vec<PathBuf>,
 }
@@ -43,22 +51,35 @@ impl State {
     /// Reads what is there, checking every file that it will use. Removes what interrupted runs left
     /// half-written. Damaged files are left out and listed by [`damaged`](Self::damaged).
     pub fn open(layout: &Layout, _held: &Lock) -> Result<Self, StateError> {
+        let removed = clean(layout)?;
+        let state = Self::peek(layout)?;
+        Ok(Self { removed, ..state })
+    }
+
+    /// As [`open`](Self::open), but touches nothing, so that another run may hold the lock. What that
+    /// one does meanwhile is seen or not.
+    pub fn peek(layout: &Layout) -> Result<Self, StateError> {
         let mut state = Self {
             layout: layout.clone(),
             snapshot: None,
             parts: Vec::new(),
             later_runs: Vec::new(),
+            published_until: None,
+            published_parts: 0,
             damaged: Vec::new(),
             removed: Vec::new(),
         };
-        state.clean()?;
         state.open_snapshot();
         let last = state
             .snapshot
             .as_ref()
             .map(|snapshot| snapshot.notes().run_id);
+        state.published_until = match last {
+            Some(last) => Some(last),
+            None => last_published(layout)?,
+        };
         for run_id in layout.runs_with_rows()? {
-            if last.is_some_and(|last| run_id <= last) || state.is_refused(&run_id) {
+            if last.is_some_and(|last| run_id <= last) {
                 continue;
             }
             state.later_runs.push(run_id);
@@ -68,27 +89,11 @@ impl State {
                     Err(error) => state.note_damage(Damage::new(&path, &error)),
                 }
             }
+            if Some(run_id) <= state.published_until {
+                state.published_parts = state.parts.len();
+            }
         }
         Ok(state)
-    }
-
-    fn clean(&mut self) -> Result<(), StateError> {
-        let snapshot = self.layout.snapshot();
-        let is_snapshot = |name: &str| snapshot.file_name().is_some_and(|own| own == name);
-        let mut removed = remove_temporaries(self.layout.out(), is_snapshot)?;
-        for run_id in self.layout.runs_with_rows()? {
-            removed.extend(remove_temporaries(&self.layout.run(&run_id), is_part)?);
-        }
-        let is_summary = |name: &str| {
-            let run_id = name.strip_suffix(".json");
-            run_id.is_some_and(|run_id| run_id.parse::<RunId>().is_ok())
-        };
-        removed.extend(remove_temporaries(&self.layout.summaries(), is_summary)?);
-        for path in &removed {
-            tracing::info!(path = %path.display(), "removed what an interrupted run left");
-        }
-        self.removed = removed;
-        Ok(())
     }
 
     fn open_snapshot(&mut self) {
@@ -100,17 +105,6 @@ impl State {
         match checked {
             Ok(snapshot) => self.snapshot = snapshot,
             Err(error) => self.note_damage(Damage::new(&path, &error)),
-        }
-    }
-
-    /// Whether the run's rows were kept back by a guard: they were never current.
-    fn is_refused(&mut self, run_id: &RunId) -> bool {
-        match RunSummary::read(&self.layout, run_id) {
-            Ok(summary) => summary.is_some_and(|summary| summary.outcome == RunOutcome::Refused),
-            Err(error) => {
-                self.note_damage(Damage::new(&self.layout.summary(run_id), &error));
-                false
-            }
         }
     }
 
@@ -133,7 +127,33 @@ impl State {
 
     /// The current rows, captions and all, in order.
     pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row, TableError>>, TableError> {
-        let merge = Merge::new(self.sources(&schema())?);
+        Ok(self.rows_of(Merge::new(self.sources(&schema())?)))
+    }
+
+    /// The row of each image as it was when the table was last published, in order.
+    pub fn published(&self) -> Result<KnownRows, TableError> {
+        let parts = &self.parts[..self.published_parts];
+        Ok(KnownRows {
+            merge: Merge::new(self.sources_with(parts, &known_schema())?),
+            shared: Shared::default(),
+        })
+    }
+
+    /// Of each image that has rows written since, those of `parts` among them, the newest, deletions
+    /// too, in order.
+    pub fn unpublished(
+        &self,
+        parts: &[Part],
+    ) -> Result<impl Iterator<Item = Result<Row, TableError>>, TableError> {
+        let written = parts.iter().map(|part| self.layout.absolute(&part.file));
+        let interrupted = self.parts[self.published_parts..].iter().cloned();
+        let paths = interrupted.chain(written);
+        let sources = paths.map(|path| part_source(&path, &schema()));
+        let merge = Merge::with(sources.collect::<Result<_, _>>()?, Deletions::Keep);
+        Ok(self.rows_of(merge))
+    }
+
+    fn rows_of(&self, merge: Merge) -> impl Iterator<Item = Result<Row, TableError>> + use<> {
         let path = self.layout.snapshot();
         let rows = merge.into_batches(BATCH_ROWS).map(move |batch| {
             let rows = batch.and_then(|batch| batch_to_rows(&batch, &path));
@@ -142,7 +162,14 @@ impl State {
                 Err(error) => vec![Err(error)],
             }
         });
-        Ok(rows.flatten())
+        rows.flatten()
+    }
+
+    /// The captions that the table has of the model that `identity` names, found by content.
+    pub fn captions(&self, identity: Identity) -> KnownCaptions {
+        let snapshot = self.snapshot.iter().cloned().map(CaptionSource::Snapshot);
+        let parts = self.parts.iter().cloned().map(CaptionSource::Part);
+        KnownCaptions::new(snapshot.chain(parts).collect(), identity)
     }
 
     /// Writes the snapshot that holds these rows and those of `parts`, which the run `notes.run_id`
@@ -155,12 +182,20 @@ impl State {
         write_snapshot(&self.layout, sources, notes)
     }
 
-    fn sources(&self, columns: &arrow::datatypes::SchemaRef) -> Result<Vec<Source>, TableError> {
+    fn sources(&self, columns: &SchemaRef) -> Result<Vec<Source>, TableError> {
+        self.sources_with(&self.parts, columns)
+    }
+
+    fn sources_with(
+        &self,
+        parts: &[PathBuf],
+        columns: &SchemaRef,
+    ) -> Result<Vec<Source>, TableError> {
         let snapshot = self
             .snapshot
             .iter()
             .map(|snapshot| Ok(snapshot.source(columns)));
-        let parts = self.parts.iter().map(|path| part_source(path, columns));
+        let parts = parts.iter().map(|path| part_source(path, columns));
         snapshot.chain(parts).collect()
     }
 
@@ -174,9 +209,15 @@ impl State {
         self.snapshot.as_ref()
     }
 
-    /// The runs whose rows are not in the snapshot yet: interrupted ones, as a rule.
+    /// The runs whose rows are not in the snapshot: interrupted ones, or all if it is lost.
     pub fn later_runs(&self) -> &[RunId] {
         &self.later_runs
+    }
+
+    /// The runs whose rows were never current, being interrupted.
+    pub fn interrupted_runs(&self) -> impl Iterator<Item = &RunId> {
+        let later = self.later_runs.iter();
+        later.filter(|run_id| Some(**run_id) > self.published_until)
     }
 
     /// The files left out because they are damaged.
@@ -188,6 +229,38 @@ impl State {
     pub fn removed(&self) -> &[PathBuf] {
         &self.removed
     }
+}
+
+/// The last run that says of itself that its rows are current.
+fn last_published(layout: &Layout) -> Result<Option<RunId>, StateError> {
+    let runs = layout.runs_with_summary()?;
+    let published = runs.into_iter().rev().find(|run_id| {
+        // One that cannot be read says nothing.
+        let summary = RunSummary::read(layout, run_id).ok().flatten();
+        summary.is_some_and(|summary| {
+            summary.outcome == RunOutcome::Published && summary.captioner_id.is_some()
+        })
+    });
+    Ok(published)
+}
+
+/// Removes what interrupted runs left half-written.
+fn clean(layout: &Layout) -> Result<Vec<PathBuf>, StateError> {
+    let snapshot = layout.snapshot();
+    let is_snapshot = |name: &str| snapshot.file_name().is_some_and(|own| own == name);
+    let mut removed = remove_temporaries(layout.out(), is_snapshot)?;
+    for run_id in layout.runs_with_rows()? {
+        removed.extend(remove_temporaries(&layout.run(&run_id), is_part)?);
+    }
+    let is_summary = |name: &str| {
+        let run_id = name.strip_suffix(".json");
+        run_id.is_some_and(|run_id| run_id.parse::<RunId>().is_ok())
+    };
+    removed.extend(remove_temporaries(&layout.summaries(), is_summary)?);
+    for path in &removed {
+        tracing::info!(path = %path.display(), "removed what an interrupted run left");
+    }
+    Ok(removed)
 }
 
 /// Streams the current rows in order.

@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::caption_sample::CaptionSample;
+use super::model_files::ModelFile;
 use crate::table::{DurableFile, FileError, Layout, LayoutError, Part, RunId};
 
 /// What one run did.
@@ -26,6 +28,9 @@ pub struct RunSummary {
     /// Options as given, by name.
     pub options: BTreeMap<String, serde_json::Value>,
     pub model: String,
+    /// What the ids of encoder and captioner were read from.
+    #[serde(default)]
+    pub model_files: Vec<ModelFile>,
     pub encoder_id: String,
     /// `None` for a run that only embeds.
     #[serde(default)]
@@ -43,6 +48,12 @@ pub struct RunSummary {
     /// `captions.arrow`, if the run wrote it.
     #[serde(default)]
     pub snapshot: Option<Part>,
+    /// The captions that the run was about to make current, taken together.
+    #[serde(default)]
+    pub caption_sample: Option<CaptionSample>,
+    /// What the guards found amiss. If the run is published all the same, it was told to accept it.
+    #[serde(default)]
+    pub findings: Vec<String>,
     pub warnings: Vec<String>,
 }
 
@@ -52,7 +63,8 @@ pub struct RunSummary {
 pub enum RunOutcome {
     /// All rows are in the snapshot.
     Published,
-    /// A guard kept the rows out of the snapshot; the next run starts from before them.
+    /// A guard kept the rows out of the table and set them aside; the next run starts from before
+    /// them.
     Refused,
     /// It was stopped; what it finished is kept, the next run goes on from there.
     Interrupted,
@@ -78,10 +90,17 @@ pub struct Counts {
     pub skipped: u64,
     /// Images that went through the encoder.
     pub embedded: u64,
-    /// Images whose features were in the cache.
+    /// Images that did not, as their features were in the cache.
     pub from_cache: u64,
-    /// Images with the same bytes as another of this run.
+    /// Images that needed neither features nor the captioner, as the table has captions of the same
+    /// bytes by the same model.
+    #[serde(default)]
+    pub from_table: u64,
+    /// Images that needed neither, having the same bytes as an earlier one of this run.
     pub duplicates: u64,
+    /// Of those captioned, files whose time or size is new and whose bytes are not.
+    #[serde(default)]
+    pub touched: u64,
 }
 
 /// A stage's work.
@@ -221,6 +240,11 @@ mod tests {
             roots: vec!["archive".to_owned()],
             options: BTreeMap::from([("beam".to_owned(), 3.into())]),
             model: "demo".to_owned(),
+            model_files: vec![ModelFile {
+                path: "/models/demo/encoder.safetensors".to_owned(),
+                bytes: 1 << 20,
+                modified: -1,
+            }],
             encoder_id: "encoder".to_owned(),
             captioner_id: Some("captioner".to_owned()),
             decoding: Some("{}".to_owned()),
@@ -242,6 +266,14 @@ mod tests {
             }],
             embeddings: Vec::new(),
             snapshot: None,
+            caption_sample: Some(CaptionSample {
+                images: 1,
+                distinct: 1,
+                commonest: 1,
+                words: 7.5,
+                log_prob_per_token: -0.75,
+            }),
+            findings: vec!["half of it is gone".to_owned()],
             warnings: vec!["a warning".to_owned()],
         }
     }
@@ -255,6 +287,20 @@ mod tests {
         let back = RunSummary::read(&layout, &run_id(1)).unwrap();
         assert_eq!(back, Some(summary()));
         assert_eq!(back.unwrap().stages["encode"].rate, 2.0);
+    }
+
+    #[test]
+    fn a_summary_of_before_guards_is_read() {
+        let mut old = serde_json::to_value(summary()).unwrap();
+        for added in ["model_files", "caption_sample", "findings"] {
+            old.as_object_mut().unwrap().remove(added);
+        }
+        for added in ["from_table", "touched"] {
+            old["counts"].as_object_mut().unwrap().remove(added);
+        }
+        let read: RunSummary = serde_json::from_value(old).unwrap();
+        assert_eq!(read.counts, summary().counts);
+        assert_eq!(read.model_files, []);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{Models, PipelineError};
 use crate::archive::{Failure, ImageId, ImageRef, Stage};
 use crate::cache::Cache;
 use crate::captioner::Beam;
+use crate::nightly::KnownCaptions;
 use crate::table::{Identity, Outcome, Row, RunId};
 
 /// Captions kept for files that hold the same picture as an earlier one; more than can be under way
@@ -33,6 +34,8 @@ pub struct CaptioningStage<'a> {
     models: &'a Models,
     identity: Identity,
     cache: &'a Cache,
+    /// Absent where only features are wanted.
+    known: Option<&'a KnownCaptions>,
     reading: &'a ReadingStage<'a>,
     run_id: RunId,
     live: &'a Live,
@@ -45,6 +48,7 @@ impl<'a> CaptioningStage<'a> {
     pub fn new(
         models: &'a Models,
         cache: &'a Cache,
+        known: Option<&'a KnownCaptions>,
         reading: &'a ReadingStage<'a>,
         run_id: RunId,
         live: &'a Live,
@@ -55,6 +59,7 @@ impl<'a> CaptioningStage<'a> {
             models,
             identity,
             cache,
+            known,
             reading,
             run_id,
             live,
@@ -80,17 +85,38 @@ impl<'a> CaptioningStage<'a> {
     }
 
     fn finish(&mut self, mut chunk: Vec<Item>) -> Result<Finished, PipelineError> {
+        self.forget_the_oldest();
         let mut features = self.encode(&mut chunk)?;
+        let mut origins = HashMap::new();
         let captioner = self.models.captioner.is_some();
         if captioner {
+            self.take_over(&chunk, &features, &mut origins);
             self.recall(&mut chunk, &mut features)?;
             self.caption(&chunk, &features)?;
+        } else {
+            // Features that are wanted and were not computed are in the cache.
+            origins.extend(
+                chunk
+                    .iter()
+                    .filter_map(Item::image_id)
+                    .map(|id| (id, Origin::Cache)),
+            );
         }
+        origins.extend(features.iter().map(|(id, (origin, _))| (*id, *origin)));
         let mut rows = Vec::with_capacity(chunk.len());
         for item in chunk {
             let row = self.row(item);
             match row.outcome {
-                Outcome::Captioned(_) => count(&self.live.done),
+                Outcome::Captioned(_) => {
+                    count(&self.live.done);
+                    // The first file of a content has it from there, the others from the first.
+                    match row.image_id.and_then(|id| origins.remove(&id)) {
+                        Some(Origin::Encoder) => {}
+                        Some(Origin::Cache) => count(&self.live.from_cache),
+                        Some(Origin::Table) => count(&self.live.from_table),
+                        None => count(&self.live.duplicates),
+                    }
+                }
                 Outcome::Failed(_) => count(&self.live.failed),
                 Outcome::Deleted => count(&self.live.deleted),
             }
@@ -107,7 +133,7 @@ impl<'a> CaptioningStage<'a> {
         }
         let features = features
             .into_iter()
-            .filter(|(_, (fresh, _))| *fresh == Fresh::Yes);
+            .filter(|(_, (origin, _))| *origin == Origin::Encoder);
         Ok(Finished {
             features: features.map(|(id, (_, row))| (id, row)).collect(),
             rows,
@@ -143,7 +169,7 @@ impl<'a> CaptioningStage<'a> {
             if row.iter().all(|value| value.is_finite()) {
                 // Captions come from the very values that the cache will give back.
                 self.cache.spec().precision.round(&mut row);
-                features.insert(id, (Fresh::Yes, row));
+                features.insert(id, (Origin::Encoder, row));
             } else {
                 let reason = "the encoder gave features that are no finite numbers".to_owned();
                 self.reading.note_failure(
@@ -158,19 +184,40 @@ impl<'a> CaptioningStage<'a> {
         Ok(features)
     }
 
+    /// Takes over what the table says already of pictures that came without pixels.
+    fn take_over(
+        &mut self,
+        chunk: &[Item],
+        features: &Features,
+        origins: &mut HashMap<ImageId, Origin>,
+    ) {
+        let Some(known) = self.known else { return };
+        let wanted = self.without_captions(chunk, features);
+        if wanted.is_empty() {
+            return;
+        }
+        for (id, beams) in known.get(&wanted) {
+            self.recent.insert(id, beams.into());
+            origins.insert(id, Origin::Table);
+        }
+    }
+
+    /// The pictures that have neither features nor captions nor a reason to have none.
+    fn without_captions(&self, chunk: &[Item], features: &Features) -> Vec<ImageId> {
+        let ids = chunk.iter().filter_map(Item::image_id);
+        ids.filter(|id| !features.contains_key(id) && self.captions(id).is_none())
+            .filter(|id| self.reading.failure(id).is_none())
+            .collect()
+    }
+
     /// Adds the features of pictures that came without pixels.
     fn recall(&mut self, chunk: &mut [Item], features: &mut Features) -> Result<(), PipelineError> {
-        let wanted: Vec<ImageId> = chunk
-            .iter()
-            .filter_map(Item::image_id)
-            .filter(|id| !features.contains_key(id) && self.captions(id).is_none())
-            .filter(|id| self.reading.failure(id).is_none())
-            .collect();
+        let wanted = self.without_captions(chunk, features);
         let mut missing = Vec::new();
         for (id, found) in wanted.iter().zip(self.cache.get(&wanted)) {
             match found {
                 Some(row) => {
-                    features.insert(*id, (Fresh::No, row));
+                    features.insert(*id, (Origin::Cache, row));
                 }
                 None => missing.push(*id),
             }
@@ -210,9 +257,6 @@ impl<'a> CaptioningStage<'a> {
             .live
             .caption
             .time(ids.len(), || captioner.caption(&rows, decoding))?;
-        if self.recent.len() >= RECENT {
-            self.older = std::mem::take(&mut self.recent);
-        }
         for (id, beams) in ids.into_iter().zip(captions) {
             if beams.is_empty() {
                 let reason = "the captioner gave no finite probability".to_owned();
@@ -228,6 +272,13 @@ impl<'a> CaptioningStage<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Between two chunks, so that what a chunk was found to need is there to its end.
+    fn forget_the_oldest(&mut self) {
+        if self.recent.len() >= RECENT {
+            self.older = std::mem::take(&mut self.recent);
+        }
     }
 
     fn captions(&self, id: &ImageId) -> Option<&Arc<[Beam]>> {
@@ -289,14 +340,17 @@ impl<'a> CaptioningStage<'a> {
     }
 }
 
-/// Whether features were computed just now, and have to be written.
+/// Where a picture's features or captions are from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fresh {
-    Yes,
-    No,
+enum Origin {
+    /// Computed just now; the features have to be written.
+    Encoder,
+    Cache,
+    /// The captions of the same content.
+    Table,
 }
 
-type Features = HashMap<ImageId, (Fresh, Vec<f32>)>;
+type Features = HashMap<ImageId, (Origin, Vec<f32>)>;
 
 impl Item {
     fn image_id(&self) -> Option<ImageId> {

@@ -21,6 +21,8 @@ pub struct Live {
     pub skipped: AtomicU64,
     pub embedded: AtomicU64,
     pub from_cache: AtomicU64,
+    pub from_table: AtomicU64,
+    pub touched: AtomicU64,
     pub duplicates: AtomicU64,
     /// Read from the archive.
     pub bytes: AtomicU64,
@@ -79,6 +81,8 @@ impl Live {
             skipped: read(&self.skipped),
             embedded: read(&self.embedded),
             from_cache: read(&self.from_cache),
+            from_table: read(&self.from_table),
+            touched: read(&self.touched),
             duplicates: read(&self.duplicates),
         }
     }

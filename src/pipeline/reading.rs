@@ -1,7 +1,7 @@
 //! Turns files into pixels of the encoder's size, or into what is known of them already.
 //!
-//! A file whose features are cached is not decoded, and one whose bytes are known is not even
-//! opened. Of files with equal bytes only one is decoded.
+//! A file whose features or captions are known is not decoded, and one whose bytes are known is not
+//! even opened. Of files with equal bytes only one is decoded.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -14,16 +14,23 @@ use super::live::{Live, count};
 use crate::archive::{self, Failure, ImageId, ImageRef, Limits, LoadOutcome, Loaded};
 use crate::cache::Cache;
 use crate::encoder::preprocess::Preprocess;
-use crate::table::Known;
+use crate::nightly::{Because, KnownCaptions};
+use crate::table::{Identity, Known, Status};
 
 /// Work that the plan found.
 #[derive(Debug)]
 pub enum Task {
-    /// `known`: the row that it has, if any. `trusted`: its bytes are those of the row.
-    Image {
+    New(ImageRef),
+    /// What its bytes are now is to be seen.
+    Read {
         file: ImageRef,
-        known: Option<Known>,
-        trusted: bool,
+        known: Known,
+        because: Because,
+    },
+    /// Its bytes are those of its row.
+    Recaption {
+        file: ImageRef,
+        known: Known,
     },
     Unreadable {
         file: ImageRef,
@@ -62,6 +69,9 @@ pub struct PictureInfo {
 /// See the [module](self).
 pub struct ReadingStage<'a> {
     cache: &'a Cache,
+    /// Absent where only features are wanted.
+    captions: Option<&'a KnownCaptions>,
+    identity: Identity,
     preprocess: &'a Preprocess,
     limits: Limits,
     live: &'a Live,
@@ -72,12 +82,16 @@ pub struct ReadingStage<'a> {
 impl<'a> ReadingStage<'a> {
     pub fn new(
         cache: &'a Cache,
+        captions: Option<&'a KnownCaptions>,
+        identity: Identity,
         preprocess: &'a Preprocess,
         limits: Limits,
         live: &'a Live,
     ) -> Self {
         ReadingStage {
             cache,
+            captions,
+            identity,
             preprocess,
             limits,
             live,
@@ -103,23 +117,20 @@ impl<'a> ReadingStage<'a> {
 
     fn read(&self, task: Task) -> Option<Item> {
         match task {
-            Task::Image {
+            Task::New(file) => self.open(file, None),
+            Task::Read {
                 file,
                 known,
-                trusted,
-            } => {
-                if trusted
-                    && let Some(picture) = known.as_ref().and_then(picture_of)
-                    && self.cache.contains(&picture.image_id)
-                {
-                    return Some(Item::Image {
-                        file,
-                        picture,
-                        pixels: None,
-                    });
-                }
-                self.open(file, known)
-            }
+                because,
+            } => self.open(file, Some((known, because))),
+            Task::Recaption { file, known } => match picture_of(&known) {
+                Some(picture) if self.needs_no_pixels(&picture.image_id) => Some(Item::Image {
+                    file,
+                    picture,
+                    pixels: None,
+                }),
+                _ => self.open(file, Some((known, Because::Changed))),
+            },
             Task::Unreadable { file, reason } => {
                 let failure = Failure::read(reason);
                 Some(Item::Failed {
@@ -133,10 +144,15 @@ impl<'a> ReadingStage<'a> {
         }
     }
 
-    fn open(&self, file: ImageRef, known: Option<Known>) -> Option<Item> {
+    fn open(&self, file: ImageRef, known: Option<(Known, Because)>) -> Option<Item> {
         let loaded = match archive::load(&file, &self.limits) {
             LoadOutcome::Loaded(loaded) => loaded,
             LoadOutcome::Failed { image_id, failure } => {
+                if let (Some(id), Some((known, because))) = (&image_id, &known)
+                    && self.stands(id, known, *because)
+                {
+                    return None;
+                }
                 return Some(Item::Failed {
                     file,
                     image_id,
@@ -148,13 +164,23 @@ impl<'a> ReadingStage<'a> {
                 count(&self.live.not_images);
                 self.live.found.fetch_sub(1, Ordering::Relaxed);
                 // What was an image in an earlier run and is none now has gone from the archive.
-                return known.map(Item::Deleted);
+                return known.map(|(known, _)| Item::Deleted(known));
             }
         };
+        let id = loaded.image_id;
         self.live
             .bytes
             .fetch_add(loaded.bytes.len() as u64, Ordering::Relaxed);
-        if self.cache.contains(&loaded.image_id) || !self.is_first(loaded.image_id) {
+        if let Some((known, because)) = &known {
+            if self.stands(&id, known, *because) {
+                return None;
+            }
+            let is_as_walked = (known.bytes, known.modified_at) == (file.bytes, file.modified);
+            if known.image_id == Some(id) && known.status == Status::Captioned && !is_as_walked {
+                count(&self.live.touched);
+            }
+        }
+        if self.needs_no_pixels(&id) || !self.is_first(id) {
             let described = archive::dimensions(&loaded);
             return Some(match described {
                 Ok(size) => Item::Image {
@@ -166,6 +192,25 @@ impl<'a> ReadingStage<'a> {
             });
         }
         Some(self.decode(file, &loaded))
+    }
+
+    /// Whether a file that was read only to see that its bytes are those of its row has them, and its
+    /// row needs nothing else. Counts it then.
+    fn stands(&self, id: &ImageId, known: &Known, because: Because) -> bool {
+        if because != Because::Verify || known.image_id.as_ref() != Some(id) {
+            return false;
+        }
+        match known.status {
+            Status::Captioned if known.identity.as_ref() == Some(&self.identity) => {}
+            Status::Failed(_) => count(&self.live.unchanged_failed),
+            _ => return false,
+        }
+        count(&self.live.unchanged);
+        true
+    }
+
+    fn needs_no_pixels(&self, id: &ImageId) -> bool {
+        self.cache.contains(id) || self.captions.is_some_and(|captions| captions.contains(id))
     }
 
     /// Reads a file whatever the cache says: its features were there and could not be read.

@@ -258,7 +258,8 @@ pub fn batch_to_rows(batch: &RecordBatch, path: &Path) -> Result<Vec<Row>, Table
     (0..batch.num_rows()).map(row).collect()
 }
 
-struct BeamColumns {
+/// The captions of a batch.
+pub struct BeamColumns {
     lists: ListArray,
     caption: StringArray,
     log_prob: Float32Array,
@@ -268,7 +269,7 @@ struct BeamColumns {
 }
 
 impl BeamColumns {
-    fn new(columns: &Columns) -> Result<Self, TableError> {
+    pub fn new(columns: &Columns) -> Result<Self, TableError> {
         let lists: ListArray = columns.required("beams")?;
         let batch = match lists.values().as_struct_opt() {
             Some(beams) => RecordBatch::from(beams.clone()),
@@ -288,7 +289,8 @@ impl BeamColumns {
         })
     }
 
-    fn of(&self, row: usize) -> Vec<Beam> {
+    /// Those of one row, best first.
+    pub fn of(&self, row: usize) -> Vec<Beam> {
         let offsets = self.lists.value_offsets();
         (offsets[row] as usize..offsets[row + 1] as usize)
             .map(|at| Beam {

@@ -149,6 +149,17 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     }
 }
 
+/// Moves the directory `from` to `to`, whose parent must exist, durably and at one stroke.
+pub fn move_dir(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::on("move", from))?;
+    step("move", to);
+    // First where it is now: were only the other synced, a power loss could leave it nowhere.
+    sync_parent(to)?;
+    sync_parent(from)?;
+    step("sync directory", to);
+    Ok(())
+}
+
 /// Removes the temporary files that interrupted runs left for files in `directory` whose final name
 /// `is_ours`; returns what went. A missing directory holds none.
 pub fn remove_temporaries(

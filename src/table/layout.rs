@@ -7,6 +7,7 @@
 //!   captions.arrow                                 the current row of each image
 //!   embeddings/<encoder_id>/part-<run_id>-00000.parquet
 //!   runs/<run_id>.json                             what the run did; written last
+//!   refused/run=<run_id>/part-00000.parquet        rows that a guard kept out of the table
 //! ```
 //!
 //! Nothing else knows these names.
@@ -18,13 +19,14 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::RunId;
-use super::durable::{FileError, create_dir, names};
+use super::durable::{FileError, create_dir, move_dir, names};
 
 const LOCK: &str = ".lock";
 const CAPTIONS: &str = "captions";
 const SNAPSHOT: &str = "captions.arrow";
 const EMBEDDINGS: &str = "embeddings";
 const RUNS: &str = "runs";
+const REFUSED: &str = "refused";
 
 /// Where everything below one output directory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +105,7 @@ impl Layout {
     /// Someone else's directory is left alone, lest rows and photographs get mixed up.
     fn check_ours(&self) -> Result<(), LayoutError> {
         let names = names(&self.out)?;
-        let ours = [CAPTIONS, SNAPSHOT, EMBEDDINGS, RUNS];
+        let ours = [CAPTIONS, SNAPSHOT, EMBEDDINGS, RUNS, REFUSED];
         if names.iter().any(|name| ours.contains(&name.as_str())) {
             return Ok(());
         }
@@ -135,6 +137,21 @@ impl Layout {
     /// The directory of one run's rows.
     pub fn run(&self, run_id: &RunId) -> PathBuf {
         self.captions().join(format!("run={run_id}"))
+    }
+
+    /// The directory of the rows of a run that was refused.
+    pub fn refused(&self, run_id: &RunId) -> PathBuf {
+        self.out.join(REFUSED).join(format!("run={run_id}"))
+    }
+
+    /// Takes a run's rows out of the table and keeps them aside; nothing happens if there are none.
+    pub fn set_aside(&self, run_id: &RunId) -> Result<(), FileError> {
+        let rows = self.run(run_id);
+        if !rows.exists() {
+            return Ok(());
+        }
+        create_dir(&self.out.join(REFUSED))?;
+        move_dir(&rows, &self.refused(run_id))
     }
 
     /// A part of one run's rows.
@@ -176,11 +193,14 @@ impl Layout {
         self.out.join(relative)
     }
 
-    /// The runs that left rows, in order.
+    /// The runs that left rows in the table, in order.
     pub fn runs_with_rows(&self) -> Result<Vec<RunId>, LayoutError> {
-        let names = names(&self.captions())?;
-        let runs = names.iter().filter_map(|name| name.strip_prefix("run="));
-        Ok(runs.filter_map(|run| run.parse().ok()).collect())
+        runs_in(&self.captions())
+    }
+
+    /// The runs whose rows were set aside, in order.
+    pub fn runs_refused(&self) -> Result<Vec<RunId>, LayoutError> {
+        runs_in(&self.out.join(REFUSED))
     }
 
     /// The runs that left a summary, in order.
@@ -202,6 +222,7 @@ impl Layout {
     pub fn next_run_id(&self, now: DateTime<Utc>, random: u16) -> Result<RunId, LayoutError> {
         let mut last = self.runs_with_rows()?.last().copied();
         last = last.max(self.runs_with_summary()?.last().copied());
+        last = last.max(self.runs_refused()?.last().copied());
         for encoder in names(&self.out.join(EMBEDDINGS))? {
             let parts = names(&self.out.join(EMBEDDINGS).join(encoder))?;
             last = last.max(parts.iter().filter_map(|name| embeddings_run(name)).max());
@@ -210,6 +231,13 @@ impl Layout {
         // Without a last run only a clock past the year 9999 has no name.
         name.ok_or_else(|| LayoutError::LastRun(last.unwrap_or(RunId::LAST)))
     }
+}
+
+/// The runs that have a directory in this one.
+fn runs_in(directory: &Path) -> Result<Vec<RunId>, LayoutError> {
+    let names = names(directory)?;
+    let runs = names.iter().filter_map(|name| name.strip_prefix("run="));
+    Ok(runs.filter_map(|run| run.parse().ok()).collect())
 }
 
 /// Whether a file is named as a part of a run's rows.
@@ -316,6 +344,23 @@ mod tests {
         fs::create_dir(&embeddings).unwrap();
         fs::write(embeddings.join(embeddings_part(&run_id(3), 0)), "").unwrap();
         assert_eq!(name(&layout).to_string(), "20250101T000004Z-0007");
+        fs::create_dir(layout.run(&run_id(4))).unwrap();
+        layout.set_aside(&run_id(4)).unwrap();
+        assert_eq!(name(&layout).to_string(), "20250101T000005Z-0007");
+    }
+
+    #[test]
+    fn a_run_that_is_set_aside_is_no_longer_in_the_table() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        fs::create_dir(layout.run(&run_id(1))).unwrap();
+        fs::write(layout.part(&run_id(1), 0), "rows").unwrap();
+        layout.set_aside(&run_id(1)).unwrap();
+        layout.set_aside(&run_id(2)).unwrap();
+        assert!(layout.runs_with_rows().unwrap().is_empty());
+        assert_eq!(layout.runs_refused().unwrap(), [run_id(1)]);
+        let kept = layout.refused(&run_id(1)).join("part-00000.parquet");
+        assert_eq!(fs::read(kept).unwrap(), b"rows");
     }
 
     #[test]

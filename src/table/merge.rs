@@ -30,10 +30,18 @@ pub struct Source {
 
 /// The current row of each image: that of the newest source that has one, unless it says `deleted`.
 pub struct Merge {
+    deletions: Deletions,
     /// Later first row first, so that the next one due is at the end.
     waiting: Vec<(usize, Source)>,
     /// Oldest first.
     open: Vec<Cursor>,
+}
+
+/// What a merge does with rows that say that a file is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletions {
+    Drop,
+    Keep,
 }
 
 /// A row of a batch that others may share.
@@ -94,9 +102,15 @@ impl KeyedBatch {
 impl Merge {
     /// Merges `sources`, oldest first.
     pub fn new(sources: Vec<Source>) -> Self {
+        Self::with(sources, Deletions::Drop)
+    }
+
+    /// Merges `sources`, oldest first, and drops or keeps `deletions`.
+    pub fn with(sources: Vec<Source>, deletions: Deletions) -> Self {
         let mut waiting: Vec<_> = sources.into_iter().enumerate().collect();
         waiting.sort_by(|(_, a), (_, b)| first_key_order(b, a));
         Self {
+            deletions,
             waiting,
             open: Vec::new(),
         }
@@ -168,7 +182,9 @@ impl Iterator for Merge {
         loop {
             match self.step() {
                 Ok(None) => return None,
-                Ok(Some(row)) if row.batch.status.value(row.at) == DELETED => {}
+                Ok(Some(row))
+                    if self.deletions == Deletions::Drop
+                        && row.batch.status.value(row.at) == DELETED => {}
                 Ok(Some(row)) => return Some(Ok(row)),
                 Err(error) => {
                     // What follows a row that cannot be read is not the current table.

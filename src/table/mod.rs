@@ -19,7 +19,7 @@ mod seal;
 mod sealed;
 mod snapshot;
 
-pub(crate) use columns::{Columns, check_columns};
+pub(crate) use columns::{BeamColumns, Columns, check_columns};
 pub use columns::{Known, KnownColumns, Shared, Status, batch_to_rows, known_schema};
 #[cfg(test)]
 pub(crate) use durable::steps;
@@ -28,10 +28,11 @@ pub(crate) use durable::{create_dir, names, remove_temporaries};
 pub use error::{Damage, TableError};
 pub use layout::{Layout, LayoutError};
 pub(crate) use layout::{embeddings_part, embeddings_run, is_part};
-pub use merge::{KeyedBatch, Merge, MergedRow, Source};
+pub use merge::{Deletions, KeyedBatch, Merge, MergedRow, Source};
 pub use parts::{PART_ROWS, Part, PartFile, PartWriter};
 pub use row::{Identity, Outcome, Row};
 pub use run_id::{NotARunId, RunId};
+pub(crate) use schema::CAPTIONED;
 pub use schema::{rows_to_batch, schema};
 pub use sealed::{SealedFile, SealedWriter};
-pub use snapshot::{Snapshot, SnapshotNotes, part_source, write_snapshot};
+pub use snapshot::{Snapshot, SnapshotBatches, SnapshotNotes, part_source, write_snapshot};

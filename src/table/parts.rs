@@ -186,7 +186,13 @@ impl PartFile {
         (0..self.file.row_groups()).map(move |at| self.batch(at, &columns))
     }
 
-    fn batch(&self, row_group: usize, columns: &SchemaRef) -> Result<RecordBatch, TableError> {
+    /// How many batches there are.
+    pub fn row_groups(&self) -> usize {
+        self.file.row_groups()
+    }
+
+    /// One of the batches, with exactly `columns`.
+    pub fn batch(&self, row_group: usize, columns: &SchemaRef) -> Result<RecordBatch, TableError> {
         let batch = self.file.read(row_group, &names(columns))?;
         conform(&batch, columns, self.file.path())
     }

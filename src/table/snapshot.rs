@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
@@ -150,16 +151,28 @@ impl Snapshot {
 
     /// Streams the rows, of their columns only `columns`.
     pub fn batches(&self, columns: SchemaRef) -> Result<Batches, TableError> {
-        let path = self.path.clone();
-        let file = File::open(&path).map_err(FileError::on("open", &path))?;
+        let mut batches = self.open_batches(columns)?;
+        Ok(Box::new(
+            (0..batches.count()).map(move |at| batches.read(at)),
+        ))
+    }
+
+    /// The rows in batches that can be read in any order, of their columns only `columns`.
+    pub fn open_batches(&self, columns: SchemaRef) -> Result<SnapshotBatches, TableError> {
+        let file = File::open(&self.path).map_err(FileError::on("open", &self.path))?;
         let fields = columns.fields().iter();
         let wanted = fields.filter_map(|field| self.schema.index_of(field.name()).ok());
         let reader = FileReader::try_new(file, Some(wanted.collect()))
-            .map_err(TableError::arrow("read", &path))?;
-        Ok(Box::new(reader.map(move |batch| {
-            let batch = batch.map_err(TableError::arrow("read", &path))?;
-            conform(&batch, &columns, &path)
-        })))
+            .map_err(TableError::arrow("read", &self.path))?;
+        Ok(SnapshotBatches {
+            path: self.path.clone(),
+            columns,
+            reader,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The snapshot as a source of a [`Merge`].
@@ -169,6 +182,31 @@ impl Snapshot {
             path: self.path.clone(),
             first_key: None,
             open: Box::new(move || snapshot.batches(columns)),
+        }
+    }
+}
+
+/// The batches of a snapshot, in any order.
+pub struct SnapshotBatches {
+    path: PathBuf,
+    columns: SchemaRef,
+    reader: FileReader<File>,
+}
+
+impl SnapshotBatches {
+    pub fn count(&self) -> usize {
+        self.reader.num_batches()
+    }
+
+    pub fn read(&mut self, at: usize) -> Result<RecordBatch, TableError> {
+        let reading = || TableError::arrow("read", &self.path);
+        self.reader.set_index(at).map_err(reading())?;
+        match self.reader.next() {
+            Some(batch) => conform(&batch.map_err(reading())?, &self.columns, &self.path),
+            None => Err(TableError::damaged(
+                &self.path,
+                format!("it has no batch {at}"),
+            )),
         }
     }
 }

@@ -9,12 +9,12 @@ use showtell::nightly::{Lock, RunSummary, runs};
 use showtell::table::{Layout, Outcome, PartFile, Row};
 use tempfile::TempDir;
 
-fn repository() -> &'static Path {
+pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Runs the command in the repository.
-fn showtell(arguments: &[&str]) -> Output {
+pub fn showtell(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_showtell"))
         .args(arguments)
         .current_dir(repository())
@@ -23,18 +23,18 @@ fn showtell(arguments: &[&str]) -> Output {
 }
 
 /// An archive with some of the samples, and an output directory that is not there yet.
-struct Archive {
+pub struct Archive {
     scratch: TempDir,
 }
 
 impl Archive {
-    fn empty() -> Self {
+    pub fn empty() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         fs::create_dir(scratch.path().join("photos")).unwrap();
         Archive { scratch }
     }
 
-    fn of_samples() -> Self {
+    pub fn of_samples() -> Self {
         let archive = Self::empty();
         for (place, sample) in samples().iter().take(10).enumerate() {
             let extension = sample.extension().unwrap().to_str().unwrap();
@@ -43,20 +43,20 @@ impl Archive {
         archive
     }
 
-    fn directory(&self) -> String {
+    pub fn directory(&self) -> String {
         self.scratch.path().join("photos").display().to_string()
     }
 
-    fn photo(&self, name: &str) -> PathBuf {
+    pub fn photo(&self, name: &str) -> PathBuf {
         self.scratch.path().join("photos").join(name)
     }
 
-    fn out(&self) -> String {
+    pub fn out(&self) -> String {
         self.scratch.path().join("out").display().to_string()
     }
 
     /// Annotates with `more` arguments, and expects the exit code.
-    fn annotate(&self, more: &[&str], exit: i32) -> Output {
+    pub fn annotate(&self, more: &[&str], exit: i32) -> Output {
         let (directory, out) = (self.directory(), self.out());
         let arguments = [&["annotate", &directory, "--out", &out], more].concat();
         let output = showtell(&arguments);
@@ -66,16 +66,16 @@ impl Archive {
         output
     }
 
-    fn layout(&self) -> Layout {
+    pub fn layout(&self) -> Layout {
         Layout::open(Path::new(&self.out())).unwrap()
     }
 
-    fn last_run(&self) -> RunSummary {
+    pub fn last_run(&self) -> RunSummary {
         runs(&self.layout()).unwrap().pop().unwrap().unwrap()
     }
 
     /// The rows that the last run wrote, by uri.
-    fn last_rows(&self) -> BTreeMap<String, Row> {
+    pub fn last_rows(&self) -> BTreeMap<String, Row> {
         let layout = self.layout();
         let parts = self.last_run().captions;
         let read = |file: &str| {
@@ -89,7 +89,7 @@ impl Archive {
     }
 }
 
-fn samples() -> Vec<PathBuf> {
+pub fn samples() -> Vec<PathBuf> {
     let truth = repository().join("data/samples/truth.json");
     let truth = showtell::scenes::read_truth(&truth).unwrap();
     truth

@@ -14,8 +14,12 @@ mod captioners;
 mod demo;
 /// Caption metrics against the published tools.
 mod evaluation;
+/// What guards keep out of the table.
+mod guards;
 /// Weights fetched from a server on loopback.
 mod hub;
+/// Night after night: only what is new.
+mod nights;
 /// Drawn scenes and the samples that ship.
 mod scenes;
 /// Captions written and read back by the arrow and parquet crates.

@@ -149,6 +149,18 @@ fn what_is_done_about_a_known_file() {
         "changed",
     );
     check_one(met(), failed(Stage::Read), options(), "retry");
+    check_one(
+        met(),
+        failed(Stage::Read),
+        with(|o| o.verify = true),
+        "retry",
+    );
+    check_one(
+        met(),
+        failed(Stage::Decode),
+        with(|o| o.verify = true),
+        "verify",
+    );
     check_one(met(), failed(Stage::Encode), other(), "unchanged failed");
     let encoder = with(|o| o.identity.encoder_id = "other".into());
     check_one(met(), failed(Stage::Encode), encoder, "retry");

@@ -112,3 +112,41 @@ fn a_file_with_an_image_name_and_other_bytes_keeps_its_identity() {
         r#"not an image: the file begins with "Dear archivist, ""#
     );
 }
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_not_taken() {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("growing.gif");
+    let mut bytes = golden_bytes("gif.gif");
+    bytes.resize(16 << 20, 0);
+    fs::write(&path, &bytes).unwrap();
+    assert!(matches!(
+        load(&image_at(&path), &Limits::default()),
+        LoadOutcome::Loaded(_)
+    ));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = File::options().append(true).open(&path).unwrap();
+            while !over.load(Ordering::Relaxed) {
+                file.write_all(b"more").unwrap();
+            }
+        });
+        // Where both share a processor, some reads fall between two writes.
+        let failure = (0..10_000).find_map(|_| match load(&image_at(&path), &Limits::default()) {
+            LoadOutcome::Failed { failure, .. } => Some(failure),
+            _ => None,
+        });
+        over.store(true, Ordering::Relaxed);
+        let failure = failure.unwrap();
+        assert_eq!(failure.stage, Stage::Read);
+        assert!(
+            failure.reason.contains("changed while it was read"),
+            "{}",
+            failure.reason
+        );
+    });
+}

@@ -1,0 +1,158 @@
+//! Turns an archive and a table into what a run over them would do, without touching either.
+
+use std::time::Duration;
+
+use super::{Models, PipelineError, RunConfig};
+use crate::archive::Walk;
+use crate::cache::Cache;
+use crate::nightly::{Action, Because, Plan, RunSummary, State, runs};
+use crate::table::{Identity, Known, Layout, LayoutError};
+
+/// What a run would do, as far as can be told without opening a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Forecast {
+    /// Files that the table does not have.
+    pub new: u64,
+    /// Files whose size or time is another; only reading tells which of them were merely touched.
+    pub changed: u64,
+    /// Files that failed and are tried again.
+    pub retry: u64,
+    /// Files that are read though nothing about them has changed.
+    pub verify: u64,
+    /// Files that another model or other parameters caption from cached features.
+    pub recaption: u64,
+    /// Files that another model captions and that have no cached features.
+    pub reread: u64,
+    pub unchanged: u64,
+    /// Files that failed and are not tried again.
+    pub unchanged_failed: u64,
+    pub deleted: u64,
+    /// Files and directories that cannot be looked at.
+    pub unreadable: u64,
+    /// Left out by the user's filters.
+    pub skipped: u64,
+    pub bytes_to_read: u64,
+    /// By the rates of earlier runs; `None` if they do not tell.
+    pub time: Option<Duration>,
+}
+
+impl Forecast {
+    /// Files that would be opened.
+    pub fn to_read(&self) -> u64 {
+        self.new + self.changed + self.retry + self.verify + self.reread
+    }
+
+    /// Images that may need the encoder.
+    fn to_encode(&self) -> u64 {
+        self.new + self.changed + self.retry + self.reread
+    }
+
+    /// Images that may need the captioner.
+    fn to_caption(&self) -> u64 {
+        self.to_encode() + self.recaption
+    }
+}
+
+/// Tells what [`run`](super::run) would do. Takes no lock and writes nothing, so another run may be
+/// at work, and the output need not exist.
+///
+/// # Errors
+///
+/// When the archive or the table cannot be read.
+pub fn forecast(config: &RunConfig, models: &Models) -> Result<Forecast, PipelineError> {
+    let mut walk = Walk::new(config.walk.clone())?;
+    let identity = models.identity();
+    let options = config.plan_options(&walk, &identity);
+    let layout = match Layout::open(&config.out) {
+        Ok(layout) => Some(layout),
+        Err(LayoutError::Missing(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let (mut known, mut cache) = (None, None);
+    if let Some(layout) = &layout {
+        known = Some(State::peek(layout)?.known()?);
+        cache = Some(Cache::peek(layout, config.cache_spec(models))?);
+    }
+    let is_cached = |known: &Known| {
+        let id = known.image_id.as_ref();
+        id.is_some_and(|id| cache.as_ref().is_some_and(|cache| cache.contains(id)))
+    };
+
+    let mut forecast = Forecast::default();
+    let known = known.into_iter().flatten();
+    for action in Plan::new(&mut walk, known, options) {
+        let action: Action = action?;
+        let (count, bytes) = match &action {
+            Action::New(file) => (&mut forecast.new, file.bytes),
+            Action::Read { file, because, .. } => {
+                let count = match because {
+                    Because::Changed => &mut forecast.changed,
+                    Because::Failed => &mut forecast.retry,
+                    Because::Verify => &mut forecast.verify,
+                };
+                (count, file.bytes)
+            }
+            Action::Recaption { known, .. } if is_cached(known) => (&mut forecast.recaption, 0),
+            Action::Recaption { file, .. } => (&mut forecast.reread, file.bytes),
+            Action::Unchanged { .. } => (&mut forecast.unchanged, 0),
+            Action::UnchangedFailed { .. } => (&mut forecast.unchanged_failed, 0),
+            Action::Unreadable { .. } => (&mut forecast.unreadable, 0),
+            Action::Deleted(_) => (&mut forecast.deleted, 0),
+        };
+        *count += 1;
+        forecast.bytes_to_read += bytes;
+    }
+    forecast.skipped = walk.skipped().total();
+    let earlier: Vec<RunSummary> = match &layout {
+        Some(layout) => runs(layout)?.into_iter().flatten().collect(),
+        None => Vec::new(),
+    };
+    let caption = models.captioner.is_some();
+    forecast.time = time(&forecast, &earlier, &identity, caption);
+    Ok(forecast)
+}
+
+/// How long it would take: the stages work side by side, so as long as the slowest of them.
+fn time(
+    forecast: &Forecast,
+    earlier: &[RunSummary],
+    identity: &Identity,
+    caption: bool,
+) -> Option<Duration> {
+    // Per second, of the last run that did such work at all.
+    let rate = |of: &dyn Fn(&RunSummary) -> Option<f64>| {
+        let rates = earlier.iter().rev().filter_map(of);
+        rates.into_iter().find(|rate| *rate > 0.0)
+    };
+    let read = rate(&|run| {
+        let seconds = run.stages.get("read")?.seconds;
+        (seconds > 0.0).then(|| run.bytes_read as f64 / seconds)
+    });
+    let encode = rate(&|run| {
+        let same = run.encoder_id == *identity.encoder_id;
+        run.stages
+            .get("encode")
+            .filter(|_| same)
+            .map(|stage| stage.rate)
+    });
+    let captions = rate(&|run| {
+        let same = run.captioner_id.as_deref() == Some(&*identity.captioner_id)
+            && run.decoding.as_deref() == Some(&*identity.decoding);
+        run.stages
+            .get("caption")
+            .filter(|_| same)
+            .map(|stage| stage.rate)
+    });
+    let mut work = vec![
+        (forecast.bytes_to_read, read),
+        (forecast.to_encode(), encode),
+    ];
+    if caption {
+        work.push((forecast.to_caption(), captions));
+    }
+    let needed = work.into_iter().filter(|(amount, _)| *amount > 0);
+    let seconds = needed
+        .map(|(amount, rate)| Some(amount as f64 / rate?))
+        .collect::<Option<Vec<_>>>()?;
+    Duration::try_from_secs_f64(seconds.into_iter().fold(0.0, f64::max)).ok()
+}
