@@ -19,6 +19,8 @@ pub mod table;
 
 /// Measures captions against references.
 pub mod evaluation;
+/// Draws where a captioner with attention looks.
+pub mod explain;
 /// Fetches published weights by name and finds models on disk.
 pub mod hub;
 /// Draws the data set that the demonstration model learns from.

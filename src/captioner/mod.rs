@@ -36,7 +36,27 @@ pub trait Captioner {
         features: &[f32],
         decoding: &Decoding,
     ) -> Result<Vec<Vec<Beam>>, CaptionerError>;
+
+    /// Where the model looks while it says `caption` of the one picture with these features: each
+    /// word with the weights of the regions, `[regions]`, in sum one. `None` if it does not look at
+    /// regions.
+    ///
+    /// Words that the model does not know are read as the unknown word.
+    ///
+    /// # Errors
+    ///
+    /// When `features` are not one picture's, or the device fails.
+    fn attention(
+        &self,
+        _features: &[f32],
+        _caption: &str,
+    ) -> Result<Option<Attention>, CaptionerError> {
+        Ok(None)
+    }
 }
+
+/// The words of a caption, each with the weights of the regions that it was said from.
+pub type Attention = Vec<(String, Vec<f32>)>;
 
 /// A caption and what its tokens are worth.
 #[derive(Debug, Clone, PartialEq)]

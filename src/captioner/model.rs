@@ -12,10 +12,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::show_attend_tell::{ShowAttendTell, ShowAttendTellConfig};
 use super::show_tell::{ShowTell, ShowTellConfig};
 use super::vocabulary::Vocabulary;
 use super::{Captioner, CaptionerError, Decoding};
-use crate::encoder::EncoderConfig;
+use crate::encoder::{EncoderConfig, Layer};
 
 const DESCRIPTION: &str = "model.toml";
 const VOCABULARY: &str = "vocabulary.txt";
@@ -31,19 +32,64 @@ pub struct ModelConfig {
     /// Whether the model knows nothing but the drawn scenes it was trained on.
     #[serde(default)]
     pub demonstration: bool,
-    pub architecture: Architecture,
     pub encoder: EncoderConfig,
-    pub captioner: ShowTellConfig,
+    pub captioner: CaptionerConfig,
     pub decoding: Decoding,
     /// How the model came to be: command, seed, date, figures.
     #[serde(default)]
     pub origin: toml::Table,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Architecture {
-    ShowAndTell,
+/// The `[captioner]` table: an architecture and its dimensions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "architecture", rename_all = "kebab-case")]
+pub enum CaptionerConfig {
+    ShowAndTell(ShowTellConfig),
+    ShowAttendTell(ShowAttendTellConfig),
+}
+
+impl CaptionerConfig {
+    /// # Errors
+    ///
+    /// When the captioner cannot take what the encoder gives.
+    pub fn check(&self, encoder: &EncoderConfig) -> Result<(), String> {
+        let differ = |what: &str, given: i64, taken: i64| {
+            Err(format!(
+                "the encoder gives {given} {what}, the captioner takes {taken}"
+            ))
+        };
+        match (self, encoder.layer) {
+            (CaptionerConfig::ShowAndTell(config), _)
+                if config.embedding < 1 || config.hidden < 1 =>
+            {
+                Err("captioner.embedding and captioner.hidden must be at least 1".to_owned())
+            }
+            (CaptionerConfig::ShowAttendTell(config), _)
+                if config.embedding < 1 || config.hidden < 1 || config.attention < 1 =>
+            {
+                Err("captioner.embedding, hidden and attention must be at least 1".to_owned())
+            }
+            (CaptionerConfig::ShowAndTell(config), _) => {
+                match (encoder.dimensions(), config.features) {
+                    (given, taken) if given != taken => differ("features", given, taken),
+                    _ => Ok(()),
+                }
+            }
+            (CaptionerConfig::ShowAttendTell(config), Layer::Conv5_3) => {
+                let regions = encoder.side() * encoder.side();
+                if regions != config.regions {
+                    differ("regions", regions, config.regions)
+                } else if encoder.widths[4] != config.channels {
+                    differ("channels", encoder.widths[4], config.channels)
+                } else {
+                    Ok(())
+                }
+            }
+            (CaptionerConfig::ShowAttendTell(_), layer) => Err(format!(
+                "show-attend-tell looks at the regions of conv5_3, and encoder.layer is {layer:?}"
+            )),
+        }
+    }
 }
 
 /// A model directory whose description was read and checked; its weights are not loaded yet.
@@ -73,12 +119,7 @@ impl Model {
             toml::from_str(&text).map_err(|error| invalid(error.to_string()))?;
         config.encoder.check().map_err(invalid)?;
         config.decoding.check().map_err(invalid)?;
-        if config.captioner.features != config.encoder.hidden {
-            return Err(invalid(format!(
-                "the encoder gives {} features, the captioner takes {}",
-                config.encoder.hidden, config.captioner.features
-            )));
-        }
+        config.captioner.check(&config.encoder).map_err(invalid)?;
         Ok(Model {
             directory: directory.to_owned(),
             config,
@@ -105,11 +146,13 @@ impl Model {
     pub fn captioner(&self, device: tch::Device) -> Result<Box<dyn Captioner>, CaptionerError> {
         let vocabulary = Vocabulary::read(&self.directory.join(VOCABULARY))?;
         let file = self.directory.join(CAPTIONER);
-        match self.config.architecture {
-            Architecture::ShowAndTell => {
-                let captioner = ShowTell::load(&self.config.captioner, vocabulary, &file, device)?;
-                Ok(Box::new(captioner))
+        Ok(match &self.config.captioner {
+            CaptionerConfig::ShowAndTell(config) => {
+                Box::new(ShowTell::load(config, vocabulary, &file, device)?)
             }
-        }
+            CaptionerConfig::ShowAttendTell(config) => {
+                Box::new(ShowAttendTell::load(config, vocabulary, &file, device)?)
+            }
+        })
     }
 }

@@ -22,7 +22,7 @@ use tch::{Device, Kind, Tensor};
 use super::beam::{self, Candidate, Extend, Step};
 use super::candidates::{self, Choice, column};
 use super::vocabulary::{START, Vocabulary};
-use super::{Beam, Captioner, CaptionerError, Decoding};
+use super::{Attention, Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::weights::{self, Weights};
 
 /// The `[captioner]` table of a `model.toml`.
@@ -331,51 +331,6 @@ impl ShowAttendTell {
         let features = Tensor::f_from_slice(features)?.f_view(shape)?;
         Ok(features.f_to_device(self.device)?)
     }
-
-    /// Where the model looks while it says `caption` of the picture with these annotation vectors,
-    /// `[regions, channels]`: for each word the weights of the regions, in sum one.
-    ///
-    /// Words that the model does not know are read as the unknown word.
-    ///
-    /// # Errors
-    ///
-    /// When `features` are not one picture's, or the device fails.
-    pub fn attention(
-        &self,
-        features: &[f32],
-        caption: &str,
-    ) -> Result<Vec<(String, Vec<f32>)>, CaptionerError> {
-        if features.len() != self.dimensions() {
-            return Err(CaptionerError::WrongFeatures {
-                dimensions: self.dimensions(),
-                found: features.len(),
-            });
-        }
-        let _no_gradients = tch::no_grad_guard();
-        let layers = &self.layers;
-        let regions = layers.regions(self.annotations(features)?)?;
-        let mut state = layers.initial(&regions)?;
-        let mut last = START;
-        let mut attention = Vec::new();
-        for (word, token) in caption
-            .split_whitespace()
-            .zip(self.vocabulary.encode(caption))
-        {
-            let weights = layers.weigh(&regions, &state)?;
-            let gaze = self.config.gaze.settled(&weights)?;
-            let seen = layers.see(&regions, &gaze, &state)?;
-            let fed = column(std::iter::once(i64::from(last)), self.device)?;
-            state = layers.step(&fed, &seen, &state)?;
-            let mut row = vec![0.0f32; self.config.regions as usize];
-            let length = row.len();
-            weights
-                .f_to_device(Device::Cpu)?
-                .f_copy_data(&mut row, length)?;
-            attention.push((word.to_owned(), row));
-            last = token;
-        }
-        Ok(attention)
-    }
 }
 
 impl Captioner for ShowAttendTell {
@@ -407,6 +362,43 @@ impl Captioner for ShowAttendTell {
         };
         let found = beam::search(&mut stepper, pictures, decoding)?;
         Ok(candidates::beams(found, &self.vocabulary))
+    }
+
+    fn attention(
+        &self,
+        features: &[f32],
+        caption: &str,
+    ) -> Result<Option<Attention>, CaptionerError> {
+        if features.len() != self.dimensions() {
+            return Err(CaptionerError::WrongFeatures {
+                dimensions: self.dimensions(),
+                found: features.len(),
+            });
+        }
+        let _no_gradients = tch::no_grad_guard();
+        let layers = &self.layers;
+        let regions = layers.regions(self.annotations(features)?)?;
+        let mut state = layers.initial(&regions)?;
+        let mut last = START;
+        let mut attention = Vec::new();
+        for (word, token) in caption
+            .split_whitespace()
+            .zip(self.vocabulary.encode(caption))
+        {
+            let weights = layers.weigh(&regions, &state)?;
+            let gaze = self.config.gaze.settled(&weights)?;
+            let seen = layers.see(&regions, &gaze, &state)?;
+            let fed = column(std::iter::once(i64::from(last)), self.device)?;
+            state = layers.step(&fed, &seen, &state)?;
+            let mut row = vec![0.0f32; self.config.regions as usize];
+            let length = row.len();
+            weights
+                .f_to_device(Device::Cpu)?
+                .f_copy_data(&mut row, length)?;
+            attention.push((word.to_owned(), row));
+            last = token;
+        }
+        Ok(Some(attention))
     }
 }
 

@@ -84,7 +84,12 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
         device: arguments.device,
     };
     let (models, files) = wanted.prepare(archive.out(), archive.records())?;
-    let config = archive.config(found.config.name.clone(), files, arguments.guards.into());
+    let config = archive.config(
+        found.config.name.clone(),
+        files,
+        found.config.encoder.layer,
+        arguments.guards.into(),
+    );
     if archive.dry_run {
         return forecast::tell(&config, &models, terminal);
     }
@@ -99,7 +104,7 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
 }
 
 /// Where the model called `name` lies: a directory, or a name in one of the models' folders.
-fn find_model(name: &str) -> anyhow::Result<Model> {
+pub(super) fn find_model(name: &str) -> anyhow::Result<Model> {
     let as_directory = Path::new(name);
     if as_directory.join("model.toml").is_file() {
         return Ok(Model::open(as_directory)?);
@@ -124,7 +129,7 @@ fn find_model(name: &str) -> anyhow::Result<Model> {
 }
 
 /// The file with the encoder's weights: the user's, the model's, or those fetched from the hub.
-fn encoder_weights(model: &Model, given: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(super) fn encoder_weights(model: &Model, given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(file) = given {
         return Ok(file.to_owned());
     }

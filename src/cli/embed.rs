@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use showtell::encoder::EncoderConfig;
+use showtell::encoder::{EncoderConfig, Layer};
 use showtell::nightly::{Guards, RunOutcome};
 
 use super::exit::Exit;
@@ -50,7 +50,7 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
     };
     let (models, files) = wanted.prepare(archive.out(), archive.records())?;
     // Features are kept by content: there is no current table that a guard could keep them out of.
-    let config = archive.config("vgg16".to_owned(), files, Guards::default());
+    let config = archive.config("vgg16".to_owned(), files, Layer::Fc7, Guards::default());
     if archive.dry_run {
         return forecast::tell(&config, &models, terminal);
     }

@@ -8,6 +8,7 @@ mod completions;
 mod doctor;
 mod embed;
 mod evaluate;
+mod explain;
 mod forecast;
 mod model;
 mod models;
@@ -59,6 +60,7 @@ pub enum Command {
     Train(train::TrainArguments),
     Scenes(scenes::ScenesArguments),
     Evaluate(evaluate::EvaluateArguments),
+    Explain(explain::ExplainArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -75,6 +77,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
             doctor::Verdict::Unusable => Exit::SomeFailed,
         }),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -150,7 +150,7 @@ impl Listing {
             writeln!(out, "  {}", model.name)?;
             match &model.description {
                 Description::Readable(_) => {
-                    for key in ["about", "architecture"] {
+                    for key in ["purpose", "captioner.architecture"] {
                         if let Some(text) = model.text(key) {
                             writeln!(out, "      {}", first_line(text))?;
                         }
@@ -251,7 +251,7 @@ mod tests {
         (place, found)
     }
 
-    const MODEL: &str = "about = \"\"\"\nDrawn\nscenes\"\"\"\narchitecture = 'show_tell'\n\
+    const MODEL: &str = "purpose = \"\"\"\nDrawn\nscenes\"\"\"\n[captioner]\narchitecture = 'show-and-tell'\n\
         [encoder]\nname = 'vgg16'\nmean = [0.1, 0.2]\n[encoder.input]\nsize = 112\n[decode]\nbeam = 3\n";
 
     #[test]
@@ -269,8 +269,9 @@ mod tests {
             lines,
             [
                 "name          demo",
-                "about         Drawn scenes",
-                "architecture  show_tell",
+                "purpose       Drawn scenes",
+                "captioner",
+                "  architecture show-and-tell",
                 "encoder",
                 "  name        vgg16",
                 "  mean        0.1, 0.2",

@@ -43,7 +43,7 @@ impl WantedModel {
             _ => None,
         };
         let device = Rc::new(self.device.lazy());
-        let dimensions = usize::try_from(self.encoder.hidden)?;
+        let dimensions = usize::try_from(self.encoder.dimensions())?;
         let preprocess = self.encoder.preprocess.clone();
         let load_encoder = encoder_loader(self.encoder, self.weights, device.clone());
         let captioner = self
@@ -78,6 +78,17 @@ impl WantedModel {
             }
         };
         Ok((models, files))
+    }
+
+    /// The models, read at once.
+    pub fn load(self) -> anyhow::Result<Models> {
+        let device = Rc::new(self.device.lazy());
+        let encoder = encoder_loader(self.encoder, self.weights, device.clone())()?;
+        let captioner = match self.captioner {
+            Some((model, decoding)) => Some((captioner_loader(model, device)()?, decoding)),
+            None => None,
+        };
+        Ok(Models { encoder, captioner })
     }
 
     fn files(&self) -> anyhow::Result<Vec<ModelFile>> {

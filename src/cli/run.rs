@@ -10,9 +10,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use indicatif::HumanCount;
 use showtell::archive::{Hidden, Limits, Walk, WalkConfig, quiet_panics};
 use showtell::cache;
+use showtell::encoder::Layer;
 use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
 use showtell::nightly::{Guards, ModelFile, RunOutcome, RunSummary};
-use showtell::pipeline::{self, Live, Models, RunConfig};
+use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
 
 use super::models::Records;
 use super::terminal::Terminal;
@@ -60,6 +61,10 @@ pub struct ArchiveArguments {
     /// Keep features in fp32 instead of rounding them to bfloat16: twice the space
     #[arg(long, help_heading = "Computing")]
     full_precision_cache: bool,
+    /// Keep the features of conv5_3 too, which a model with attention looks at: 200 KB an image (for
+    /// the full-size VGG-16), that another captioner or beam then need not compute again
+    #[arg(long, help_heading = "Computing")]
+    cache_regions: bool,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -126,7 +131,13 @@ impl ArchiveArguments {
     }
 
     /// The run that these arguments describe, of a model called `model` that lies in `model_files`.
-    pub fn config(&self, model: String, model_files: Vec<ModelFile>, guards: Guards) -> RunConfig {
+    pub fn config(
+        &self,
+        model: String,
+        model_files: Vec<ModelFile>,
+        layer: Layer,
+        guards: Guards,
+    ) -> RunConfig {
         RunConfig {
             walk: WalkConfig {
                 roots: self.directories.clone(),
@@ -147,6 +158,10 @@ impl ArchiveArguments {
             cache_precision: match self.full_precision_cache {
                 true => cache::Precision::Full,
                 false => cache::Precision::default(),
+            },
+            keep_features: match layer {
+                Layer::Conv5_3 if !self.cache_regions => Keep::Nothing,
+                _ => Keep::Features,
             },
             retry_failed: self.retry_failed,
             verify: self.verify,

@@ -40,10 +40,14 @@ pub trait Encoder {
 
 /// The layer whose output is the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Layer {
-    /// The second fully connected layer, after its ReLU.
+    /// The second fully connected layer, after its ReLU: `[hidden]`.
+    #[serde(rename = "fc7")]
     Fc7,
+    /// The last convolution, after its ReLU and before its pooling: `[regions, channels]`, the
+    /// regions row by row; 196 × 512 as published.
+    #[serde(rename = "conv5_3")]
+    Conv5_3,
 }
 
 /// The `[encoder]` table of a `model.toml`.
@@ -108,6 +112,19 @@ impl EncoderConfig {
     /// Side of the feature map that fc6 sees: five poolings halve the input five times.
     pub fn pooled_side(&self) -> i64 {
         i64::from(self.preprocess.crop) / 32
+    }
+
+    /// Side of conv5_3's feature map: four poolings come before it.
+    pub fn side(&self) -> i64 {
+        i64::from(self.preprocess.crop) / 16
+    }
+
+    /// Features per picture.
+    pub fn dimensions(&self) -> i64 {
+        match self.layer {
+            Layer::Fc7 => self.hidden,
+            Layer::Conv5_3 => self.side() * self.side() * self.widths[4],
+        }
     }
 }
 

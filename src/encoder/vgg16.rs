@@ -1,9 +1,10 @@
 //! VGG-16: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image
 //! Recognition" (arXiv 1409.1556), configuration D.
 //!
-//! Pictures of `[batch, crop, crop, 3]` become fc7 of `[batch, hidden]`, after its ReLU. Weights
-//! under the names of torchvision's `vgg16`, or of timm's, which holds the fully connected layers
-//! as convolutions. The same code runs the narrow network of the demonstration model.
+//! Pictures of `[batch, crop, crop, 3]` become fc7 of `[batch, hidden]`, or conv5_3 of
+//! `[batch, regions, channels]`, both after their ReLU. Weights under the names of torchvision's
+//! `vgg16`, or of timm's, which holds the fully connected layers as convolutions. The same code runs
+//! the narrow network of the demonstration model.
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::preprocess::{Channels, Preprocess};
 use super::weights::{self, Weights};
-use super::{Encoder, EncoderConfig, EncoderError};
+use super::{Encoder, EncoderConfig, EncoderError, Layer};
 
 /// Convolutions in each of the five stages; a pooling ends each stage.
 pub const STAGES: [usize; 5] = [2, 2, 3, 3, 3];
@@ -53,14 +54,24 @@ impl Convolution {
 pub struct Vgg16 {
     id: String,
     preprocess: Preprocess,
-    pooled_side: i64,
     input: Normalisation,
     convolutions: Vec<(Tensor, Tensor, bool)>,
-    fc6: (Tensor, Tensor),
-    fc7: (Tensor, Tensor),
-    hidden: usize,
+    head: Head,
+    dimensions: usize,
     device: Device,
     kind: Kind,
+}
+
+/// What follows the last convolution.
+enum Head {
+    /// A pooling to `side` × `side`, fc6 and fc7.
+    Fc7 {
+        side: i64,
+        fc6: (Tensor, Tensor),
+        fc7: (Tensor, Tensor),
+    },
+    /// Nothing: the regions are the features.
+    Conv5_3,
 }
 
 impl Vgg16 {
@@ -108,46 +119,60 @@ impl Vgg16 {
             let weight = take(format!("{name}.weight"), &[config.hidden, inputs])?;
             Ok((weight, take(format!("{name}.bias"), &[config.hidden])?))
         };
-        let side = config.pooled_side();
-        let fc6 = linear("classifier.0", config.widths[4] * side * side)?;
-        let fc7 = linear("classifier.3", config.hidden)?;
-        let id = format!("vgg16-fc7-{}", weights::short(&hasher));
+        let (head, layer) = match config.layer {
+            Layer::Fc7 => {
+                let side = config.pooled_side();
+                let flat = config.widths[4] * side * side;
+                let fc6 = linear("classifier.0", flat)?;
+                let fc7 = linear("classifier.3", config.hidden)?;
+                (Head::Fc7 { side, fc6, fc7 }, "fc7")
+            }
+            Layer::Conv5_3 => (Head::Conv5_3, "conv5_3"),
+        };
+        let id = format!("vgg16-{layer}-{}", weights::short(&hasher));
 
         Ok(Vgg16 {
             id,
             preprocess: config.preprocess.clone(),
-            pooled_side: side,
             input: Normalisation::new(&config.preprocess, device)?,
             convolutions,
-            fc6,
-            fc7,
-            hidden: config.hidden as usize,
+            head,
+            dimensions: config.dimensions() as usize,
             device,
             kind,
         })
     }
 
-    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns `[batch, hidden]`, f32.
+    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns `[batch, dimensions]`, f32.
     fn forward(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
         let pixels = pixels.f_to_device(self.device)?;
         let x = self.input.apply(&pixels)?;
         let mut x = x.f_to_kind(self.kind)?;
-        for (weight, bias, pooled) in &self.convolutions {
+        for (index, (weight, bias, pooled)) in self.convolutions.iter().enumerate() {
             x = x
                 .f_conv2d(weight, Some(bias), [1, 1], [1, 1], [1, 1], 1)?
                 .f_relu_()?;
-            if *pooled {
-                x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            if *pooled && (index + 1 < self.convolutions.len()) {
+                x = halve(&x)?;
             }
         }
-        x.f_adaptive_avg_pool2d([self.pooled_side, self.pooled_side])?
-            .f_flatten(1, -1)?
-            .f_linear(&self.fc6.0, Some(&self.fc6.1))?
-            .f_relu_()?
-            .f_linear(&self.fc7.0, Some(&self.fc7.1))?
-            .f_relu_()?
-            .f_to_kind(Kind::Float)
+        let features = match &self.head {
+            Head::Fc7 { side, fc6, fc7 } => halve(&x)?
+                .f_adaptive_avg_pool2d([*side, *side])?
+                .f_flatten(1, -1)?
+                .f_linear(&fc6.0, Some(&fc6.1))?
+                .f_relu_()?
+                .f_linear(&fc7.0, Some(&fc7.1))?
+                .f_relu_()?,
+            Head::Conv5_3 => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1)?,
+        };
+        features.f_to_kind(Kind::Float)
     }
+}
+
+/// The 2×2 max pooling at the end of a stage.
+fn halve(x: &Tensor) -> Result<Tensor, tch::TchError> {
+    x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
 }
 
 impl Encoder for Vgg16 {
@@ -156,7 +181,7 @@ impl Encoder for Vgg16 {
     }
 
     fn dimensions(&self) -> usize {
-        self.hidden
+        self.dimensions
     }
 
     fn preprocess(&self) -> &Preprocess {
@@ -178,7 +203,7 @@ impl Encoder for Vgg16 {
         let pixels = Tensor::f_from_data_size(pixels, &shape, Kind::Uint8)?;
         let features = self.forward(&pixels.f_permute([0, 3, 1, 2])?)?;
         let features = features.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut rows = vec![0.0; batch * self.hidden];
+        let mut rows = vec![0.0; batch * self.dimensions];
         let length = rows.len();
         features.f_copy_data(&mut rows, length)?;
         Ok(rows)

@@ -72,11 +72,14 @@ impl FoundModel {
         })
     }
 
-    /// A string at the top level of `model.toml`.
+    /// A string in `model.toml`; of one in a table, the table's name comes before a dot.
     pub fn text(&self, key: &str) -> Option<&str> {
-        match &self.description {
-            Description::Readable(table) => table.get(key)?.as_str(),
-            Description::Unreadable(_) => None,
+        let Description::Readable(table) = &self.description else {
+            return None;
+        };
+        match key.split_once('.') {
+            Some((name, key)) => table.get(name)?.get(key)?.as_str(),
+            None => table.get(key)?.as_str(),
         }
     }
 }

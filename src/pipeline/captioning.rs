@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::live::{Live, count};
 use super::reading::{Item, PictureInfo, ReadingStage};
-use super::{Models, PipelineError};
+use super::{Keep, Models, PipelineError};
 use crate::archive::{Failure, ImageId, ImageRef, Stage};
 use crate::cache::Cache;
 use crate::captioner::Beam;
@@ -39,6 +39,7 @@ pub struct CaptioningStage<'a> {
     reading: &'a ReadingStage<'a>,
     run_id: RunId,
     live: &'a Live,
+    keep: Keep,
     /// Captions of the last pictures, and of those before.
     recent: HashMap<ImageId, Arc<[Beam]>>,
     older: HashMap<ImageId, Arc<[Beam]>>,
@@ -63,9 +64,15 @@ impl<'a> CaptioningStage<'a> {
             reading,
             run_id,
             live,
+            keep: Keep::Features,
             recent,
             older,
         }
+    }
+
+    /// What becomes of the features that it computes; by default they are kept.
+    pub fn keeping(self, keep: Keep) -> Self {
+        CaptioningStage { keep, ..self }
     }
 
     /// Works on chunk after chunk until either queue is closed.
@@ -133,7 +140,7 @@ impl<'a> CaptioningStage<'a> {
         }
         let features = features
             .into_iter()
-            .filter(|(_, (origin, _))| *origin == Origin::Encoder);
+            .filter(|(_, (origin, _))| *origin == Origin::Encoder && self.keep == Keep::Features);
         Ok(Finished {
             features: features.map(|(id, (_, row))| (id, row)).collect(),
             rows,

@@ -5,7 +5,7 @@
 
 use std::cell::OnceCell;
 
-use crate::captioner::{Beam, Captioner, CaptionerError, Decoding};
+use crate::captioner::{Attention, Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::preprocess::Preprocess;
 use crate::encoder::{Encoder, EncoderError};
 use crate::table::Identity;
@@ -113,6 +113,24 @@ impl DeferredCaptioner {
     }
 }
 
+impl DeferredCaptioner {
+    fn loaded(&self) -> Result<&dyn Captioner, CaptionerError> {
+        Ok(match self.loaded.get() {
+            Some(captioner) => captioner.as_ref(),
+            None => {
+                let captioner = (self.load)()?;
+                if captioner.id() != self.id {
+                    return Err(CaptionerError::NotAsRecorded {
+                        expected: self.id.clone(),
+                        found: captioner.id().to_owned(),
+                    });
+                }
+                self.loaded.get_or_init(|| captioner).as_ref()
+            }
+        })
+    }
+}
+
 impl Captioner for DeferredCaptioner {
     fn id(&self) -> &str {
         &self.id
@@ -127,20 +145,15 @@ impl Captioner for DeferredCaptioner {
         features: &[f32],
         decoding: &Decoding,
     ) -> Result<Vec<Vec<Beam>>, CaptionerError> {
-        let captioner = match self.loaded.get() {
-            Some(captioner) => captioner,
-            None => {
-                let captioner = (self.load)()?;
-                if captioner.id() != self.id {
-                    return Err(CaptionerError::NotAsRecorded {
-                        expected: self.id.clone(),
-                        found: captioner.id().to_owned(),
-                    });
-                }
-                self.loaded.get_or_init(|| captioner)
-            }
-        };
-        captioner.caption(features, decoding)
+        self.loaded()?.caption(features, decoding)
+    }
+
+    fn attention(
+        &self,
+        features: &[f32],
+        caption: &str,
+    ) -> Result<Option<Attention>, CaptionerError> {
+        self.loaded()?.attention(features, caption)
     }
 }
 

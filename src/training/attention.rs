@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path as Variables};
 use tch::{Kind, Tensor};
 
@@ -20,7 +21,8 @@ const BASELINE_STEP: f64 = 0.1;
 const EXPECTED: f64 = 0.5;
 
 /// What the losses of attention weigh. The defaults are the published ones.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct AttentionLoss {
     /// Lambda of the doubly stochastic term: each region should be looked at once in all
     /// (equation 14).

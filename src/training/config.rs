@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::TrainingError;
+use super::attention::AttentionLoss;
 use crate::captioner::Decoding;
-use crate::captioner::show_tell::ShowTellConfig;
+use crate::captioner::model::CaptionerConfig;
 use crate::encoder::EncoderConfig;
 use crate::encoder::preprocess::Resize;
 use crate::scenes::{self, Frame};
@@ -28,7 +29,7 @@ pub struct TrainingConfig {
     pub seed: i64,
     pub data: DataConfig,
     pub encoder: EncoderConfig,
-    pub captioner: ShowTellConfig,
+    pub captioner: CaptionerConfig,
     pub decoding: Decoding,
     pub training: OptimiserConfig,
 }
@@ -74,6 +75,9 @@ pub struct OptimiserConfig {
     pub word_presence: f64,
     /// Weight of the cross-entropy of telling from conv5_3 what is drawn where.
     pub grounding: f64,
+    /// What the losses of attention weigh, for a captioner that has it.
+    #[serde(default)]
+    pub attention: AttentionLoss,
 }
 
 impl DataConfig {
@@ -123,15 +127,7 @@ impl TrainingConfig {
         self.encoder.check()?;
         self.decoding.check()?;
         let (data, training) = (&self.data, &self.training);
-        if self.captioner.features != self.encoder.hidden {
-            return Err(format!(
-                "encoder.hidden is {}, captioner.features is {}: they must be equal",
-                self.encoder.hidden, self.captioner.features
-            ));
-        }
-        if self.captioner.embedding < 1 || self.captioner.hidden < 1 {
-            return Err("captioner.embedding and captioner.hidden must be at least 1".to_owned());
-        }
+        self.captioner.check(&self.encoder)?;
         if training.batch < 2 || data.per_epoch < training.batch as u64 {
             return Err("training.batch must be at least 2 and at most data.per_epoch".to_owned());
         }

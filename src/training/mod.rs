@@ -1,13 +1,15 @@
 //! Learns an encoder and a captioner from captioned pictures, and saves them as a model directory.
 //!
-//! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] holds what
-//! is learnt and [`trainer`] learns it. A saved model is read back and judged by the very code that
+//! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] and
+//! [`captioner`] hold what is learnt and [`trainer`] learns it; [`presence`] and [`grounding`] help. A saved model is read back and judged by the very code that
 //! annotates archives.
 
 pub mod attention;
+pub mod captioner;
 pub mod config;
 pub mod grounding;
 pub mod network;
+pub mod presence;
 pub mod scenes;
 pub mod trainer;
 

@@ -11,9 +11,9 @@ use tch::{Kind, Tensor};
 
 use super::TrainingError;
 use crate::captioner::show_tell::{self, ShowTellConfig};
-use crate::encoder::EncoderConfig;
 use crate::encoder::vgg16::{Convolution, Normalisation};
 use crate::encoder::weights;
+use crate::encoder::{EncoderConfig, Layer};
 
 /// Added to a variance before its root is taken.
 const EPSILON: f64 = 1e-5;
@@ -104,18 +104,30 @@ impl Normalised {
     }
 }
 
-/// What the encoder makes of a batch; f32, both after their ReLU.
+/// What the encoder makes of a batch; f32, all after their ReLU.
 pub struct Features {
     /// `[batch, channels, side, side]`
     pub conv5_3: Tensor,
-    /// `[batch, hidden]`
-    pub fc7: Tensor,
+    /// `[batch, n]`: fc7; of an encoder that ends with conv5_3, the largest value of each channel.
+    pub whole: Tensor,
+}
+
+impl Features {
+    /// `[batch, regions, channels]`: conv5_3, its regions row by row.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn annotations(&self) -> Result<Tensor, tch::TchError> {
+        self.conv5_3.f_flatten(2, 3)?.f_transpose(1, 2)
+    }
 }
 
 /// VGG-16 with batch normalisation.
 pub struct TrainableVgg16 {
     convolutions: Vec<(Normalised, bool)>,
-    linear: [Normalised; 2],
+    /// fc6 and fc7; none if the encoder ends with conv5_3.
+    linear: Vec<Normalised>,
     side: i64,
     input: Normalisation,
 }
@@ -133,15 +145,21 @@ impl TrainableVgg16 {
         }
         let side = config.pooled_side();
         let flat = config.widths[4] * side * side;
-        let linear = |name: &str, inputs| {
+        let layer = |(name, inputs): (&str, i64)| {
             Normalised::new(variables, name.to_owned(), &[config.hidden, inputs])
         };
+        let layers: &[_] = match config.layer {
+            Layer::Fc7 => &[("classifier.0", flat), ("classifier.3", config.hidden)],
+            Layer::Conv5_3 => &[],
+        };
+        let linear = layers
+            .iter()
+            .copied()
+            .map(layer)
+            .collect::<Result<_, _>>()?;
         Ok(TrainableVgg16 {
             convolutions,
-            linear: [
-                linear("classifier.0", flat)?,
-                linear("classifier.3", config.hidden)?,
-            ],
+            linear,
             side,
             input: Normalisation::new(&config.preprocess, variables.device())?,
         })
@@ -154,15 +172,19 @@ impl TrainableVgg16 {
     /// When the device fails.
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Features, tch::TchError> {
         let mut x = self.input.apply(pixels)?;
-        let mut before_pooling = x.shallow_clone();
+        let mut conv5_3 = x.shallow_clone();
         for (layer, pooled) in &self.convolutions {
             let none: Option<&Tensor> = None;
             x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
             x = layer.normalise(&x, mode)?;
             if *pooled {
-                before_pooling = x;
-                x = before_pooling.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+                conv5_3 = x;
+                x = conv5_3.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
             }
+        }
+        if self.linear.is_empty() {
+            let whole = conv5_3.f_amax([2, 3], false)?;
+            return Ok(Features { conv5_3, whole });
         }
         x = x
             .f_adaptive_avg_pool2d([self.side, self.side])?
@@ -171,10 +193,7 @@ impl TrainableVgg16 {
             let none: Option<&Tensor> = None;
             x = layer.normalise(&x.f_linear(&layer.weight, none)?, mode)?;
         }
-        Ok(Features {
-            conv5_3: before_pooling,
-            fc7: x,
-        })
+        Ok(Features { conv5_3, whole: x })
     }
 
     /// Takes over a plain VGG-16 of the same dimensions; `pixels`, `[batch, 3, crop, crop]`, u8, are
@@ -238,10 +257,9 @@ impl TrainableVgg16 {
     }
 }
 
-/// Show and Tell, and the layer that tells from fc7 which words the captions hold.
+/// A Show and Tell that can be learnt.
 pub struct TrainableShowTell {
     tensors: Vec<(&'static str, Tensor)>,
-    presence: [Tensor; 2],
     hidden: i64,
     dropout: f64,
 }
@@ -254,17 +272,6 @@ pub struct CaptionBatch {
     pub inputs: Tensor,
     /// `[captions, steps]`, i64: words and end token, then [`CaptionBatch::PADDING`].
     pub targets: Tensor,
-}
-
-/// Which words the captions of each picture agree on; both `[pictures, words]`, f32.
-///
-/// Words that some captions hold and others do not are how people word things, not what they see:
-/// telling them would only teach noise.
-pub struct WordPresence {
-    /// 1 where nearly all captions hold the word.
-    pub present: Tensor,
-    /// 0 where only some do.
-    pub counted: Tensor,
 }
 
 impl CaptionBatch {
@@ -300,13 +307,8 @@ impl TrainableShowTell {
                 variables.f_var(&name.replace('.', "_"), &shape, init)?,
             ));
         }
-        let presence = [
-            variables.f_var("presence_weight", &[words, config.features], uniform)?,
-            variables.f_var("presence_bias", &[words], Init::Const(-2.0))?,
-        ];
         Ok(TrainableShowTell {
             tensors,
-            presence,
             hidden: config.hidden,
             dropout,
         })
@@ -365,29 +367,6 @@ impl TrainableShowTell {
             CaptionBatch::PADDING,
             0.0,
         )
-    }
-
-    /// Binary cross-entropy, summed over the vocabulary and averaged over the pictures, of telling
-    /// which words a picture's captions agree on.
-    ///
-    /// # Errors
-    ///
-    /// When the device fails.
-    pub fn presence_loss(
-        &self,
-        features: &Tensor,
-        words: &WordPresence,
-    ) -> Result<Tensor, tch::TchError> {
-        let [weight, bias] = &self.presence;
-        let none: Option<&Tensor> = None;
-        let logits = features.f_linear(weight, Some(bias))?;
-        let sum = logits.f_binary_cross_entropy_with_logits(
-            &words.present,
-            Some(&words.counted),
-            none,
-            tch::Reduction::Sum,
-        )?;
-        sum.f_div_scalar(words.present.size()[0])
     }
 
     /// Takes over the tensors of a `captioner.safetensors` of the same dimensions and vocabulary.

@@ -12,14 +12,16 @@ use std::time::Instant;
 use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
+use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
 use super::grounding::Grounding;
-use super::network::{CaptionBatch, Mode, TrainableShowTell, TrainableVgg16, WordPresence};
+use super::network::{CaptionBatch, Mode, TrainableVgg16};
+use super::presence::{Presence, WordPresence};
 use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
-use crate::captioner::model::{Architecture, Model, ModelConfig};
+use crate::captioner::model::{Model, ModelConfig};
 use crate::captioner::vocabulary::{END, START, Vocabulary};
-use crate::encoder;
+use crate::encoder::{self, Layer};
 
 /// What a training tells while it runs.
 #[derive(Debug)]
@@ -77,8 +79,18 @@ pub fn train(
     let root = variables.root();
     let mut encoder = TrainableVgg16::new(&(&root / "encoder"), &config.encoder)?;
     let dropout = config.training.dropout;
-    let mut captioner =
-        TrainableShowTell::new(&(&root / "captioner"), &config.captioner, words, dropout)?;
+    let mut captioner = TrainableCaptioner::new(
+        &(&root / "captioner"),
+        &config.captioner,
+        words,
+        dropout,
+        config.training.attention,
+    )?;
+    let width = match config.encoder.layer {
+        Layer::Fc7 => config.encoder.hidden,
+        Layer::Conv5_3 => config.encoder.widths[4],
+    };
+    let presence = Presence::new(&(&root / "presence"), width, words)?;
     let grounding = Grounding::new(&(&root / "grounding"), config.encoder.widths[4])?;
     if let Some(model) = &config.start {
         start_from(
@@ -119,8 +131,8 @@ pub fn train(
             optimiser.set_lr(rate * schedule(step, steps, config.training.warm_up));
             let tensors = Tensors::new(&batch, words, device)?;
             let features = encoder.forward(&tensors.pixels, Mode::Training)?;
-            let loss = captioner.loss(&features.fc7, &tensors.captions, Mode::Training)?;
-            let presence = captioner.presence_loss(&features.fc7, &tensors.present)?;
+            let loss = captioner.loss(&features, &tensors.captions, Mode::Training)?;
+            let presence = presence.loss(&features.whole, &tensors.present)?;
             let whereabouts = grounding.loss(&features.conv5_3, &batch.cells)?;
             let sum = loss
                 .f_add(&presence.f_mul_scalar(config.training.word_presence)?)?
@@ -190,7 +202,7 @@ fn start_from(
     vocabulary: &Vocabulary,
     scenes: &ValidationSet,
     encoder: &mut TrainableVgg16,
-    captioner: &mut TrainableShowTell,
+    captioner: &mut TrainableCaptioner,
     device: Device,
 ) -> Result<(), TrainingError> {
     let file = directory.join("vocabulary.txt");
@@ -296,7 +308,7 @@ fn save(
     config: &TrainingConfig,
     vocabulary: &Vocabulary,
     encoder: &TrainableVgg16,
-    captioner: &TrainableShowTell,
+    captioner: &TrainableCaptioner,
 ) -> Result<(), TrainingError> {
     fs::create_dir_all(directory).map_err(|source| unwritable(directory, source))?;
     encoder.save(&directory.join("encoder.safetensors"))?;
@@ -354,7 +366,6 @@ fn write_description(
         name: config.name.clone(),
         purpose: config.purpose.clone(),
         demonstration: true,
-        architecture: Architecture::ShowAndTell,
         encoder,
         captioner: config.captioner.clone(),
         decoding: config.decoding,

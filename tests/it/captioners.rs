@@ -203,6 +203,7 @@ fn attention_is_a_distribution_for_each_word() {
     let model = ShowAttendTell::load(&golden.config, words, &weights, Device::Cpu).unwrap();
     let looked = model
         .attention(&golden.pictures[0], "w7 w10 unheard")
+        .unwrap()
         .unwrap();
     let said: Vec<&str> = looked.iter().map(|(word, _)| word.as_str()).collect();
     assert_eq!(said, ["w7", "w10", "unheard"]);

@@ -4,6 +4,8 @@
 mod annotate;
 /// The archive stage over good and bad files.
 mod archive;
+/// The command with a captioner that looks at regions.
+mod attention;
 /// Builds the bad ones.
 mod broken;
 /// Features written and read back by the parquet crate.

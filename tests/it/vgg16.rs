@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use showtell::encoder::preprocess::{Preprocess, Resize};
-use showtell::encoder::{Encoder, EncoderConfig, load};
+use showtell::encoder::{Encoder, EncoderConfig, Layer, load};
 use tch::{Device, Kind, Tensor};
 
 #[derive(Deserialize)]
@@ -14,6 +14,8 @@ struct Golden {
     hidden: i64,
     side: u32,
     fc7: Vec<Vec<f32>>,
+    /// Of each picture the regions, row by row.
+    conv5_3: Vec<Vec<f32>>,
 }
 
 fn folder() -> PathBuf {
@@ -81,6 +83,19 @@ fn fc7_is_torchvisions() {
     let found = encoder.encode(&pictures(golden.side as usize)).unwrap();
     assert_eq!(found.len(), 3 * golden.hidden as usize);
     assert_close(&found, &golden.fc7.concat());
+}
+
+#[test]
+fn conv5_3_is_torchvisions() {
+    let golden = golden();
+    let mut config = config(&golden);
+    config.layer = Layer::Conv5_3;
+    let file = folder().join("narrow.safetensors");
+    let encoder = load(&config, &file, Device::Cpu, Kind::Float).unwrap();
+    assert!(encoder.id().starts_with("vgg16-conv5_3-"));
+    let found = encoder.encode(&pictures(golden.side as usize)).unwrap();
+    assert_eq!(found.len(), 3 * 16 * golden.widths[4] as usize);
+    assert_close(&found, &golden.conv5_3.concat());
 }
 
 #[test]

@@ -11,7 +11,7 @@ Writes, beside this file:
     kinds.pth                  a transposed tensor and others of several kinds, and what is no tensor
     kinds-legacy.pth           the same in the older format
     narrow-timm.safetensors    the same under timm's names, fc6 and fc7 as convolutions
-    narrow.json                fc7 of a picture that the test draws by the same formula
+    narrow.json                fc7 and conv5_3 of pictures that the test draws by the same formula
 """
 
 import json
@@ -102,9 +102,12 @@ def main():
     pixels = torch.stack([picture(number) for number in range(3)]).float() / 255
     pixels = (pixels - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     with torch.no_grad():
+        # Everything but the last pooling: the regions, row by row.
+        conv5_3 = model.features[:-1](pixels).permute(0, 2, 3, 1).flatten(1)
         flat = model.avgpool(model.features(pixels)).flatten(1)
         fc7 = model.classifier[:5](flat)  # linear, ReLU, dropout, linear, ReLU
-    golden = {"widths": WIDTHS, "hidden": HIDDEN, "side": SIDE, "fc7": fc7.tolist()}
+    golden = {"widths": WIDTHS, "hidden": HIDDEN, "side": SIDE}
+    golden |= {"fc7": fc7.tolist(), "conv5_3": conv5_3.tolist()}
     (HERE / "narrow.json").write_text(json.dumps(golden) + "\n")
 
 

@@ -1,0 +1,121 @@
+//! `showtell explain`: where a model looked while it said each word.
+
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use showtell::archive::{self, ImageRef, Limits, LoadOutcome};
+use showtell::captioner::model::CaptionerConfig;
+use showtell::explain;
+use showtell::pipeline::Models;
+
+use super::annotate::{encoder_weights, find_model};
+use super::exit::Exit;
+use super::models::WantedModel;
+use super::run::{DeviceArguments, UsageError};
+
+/// Tiles are drawn at least this wide, in pixels.
+const TILE: usize = 192;
+
+/// Draws where a model with attention looked while it said each word of its caption
+///
+/// Writes a PNG strip: the picture as the network saw it, then once for each word, light where the
+/// model looked and dark where it did not. The model has to be a Show, Attend and Tell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  showtell explain photo.jpg --model models/mine --out looked.png")]
+pub struct ExplainArguments {
+    /// The picture
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// A model's name (see `showtell model list`) or directory
+    #[arg(long, value_name = "NAME|DIR")]
+    model: String,
+    /// The encoder's weights, for a model that does not bring them: .pth or .safetensors
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// PNG file to write
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    device: DeviceArguments,
+}
+
+pub fn run(arguments: &ExplainArguments) -> anyhow::Result<Exit> {
+    let found = find_model(&arguments.model)?;
+    if !matches!(found.config.captioner, CaptionerConfig::ShowAttendTell(_)) {
+        let name = &found.config.name;
+        let reason = format!(
+            "the model {name} does not look at regions, so there is nothing to draw: name one whose \
+             model.toml says architecture = \"show-attend-tell\""
+        );
+        return Err(UsageError(reason).into());
+    }
+    let image = &arguments.image;
+    let picture = read(image)?;
+    let weights = encoder_weights(&found, arguments.weights.as_deref())?;
+    let models = WantedModel {
+        encoder: found.config.encoder.clone(),
+        weights,
+        captioner: Some((found.clone(), found.config.decoding)),
+        device: arguments.device,
+    }
+    .load()?;
+    let Models { encoder, captioner } = models;
+    let pixels = encoder
+        .preprocess()
+        .apply(&picture)
+        .with_context(|| format!("cannot use {}", image.display()))?;
+    let features = encoder.encode(&pixels)?;
+    let Some((captioner, decoding)) = captioner else {
+        bail!("the model {} has no captioner", found.config.name);
+    };
+    let beams = captioner.caption(&features, &decoding)?;
+    let best = beams.first().and_then(|beams| beams.first());
+    let best = best.with_context(|| format!("no caption was found for {}", image.display()))?;
+    let words = captioner
+        .attention(&features, &best.caption)?
+        .unwrap_or_default();
+    let side = encoder.preprocess().crop as usize;
+    let strip = explain::strip(&pixels, &words, TILE.div_ceil(side))?;
+    write(&strip, &arguments.out)
+        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
+    println!("{}  ({:.2})", best.caption, best.score);
+    Ok(Exit::Complete)
+}
+
+fn read(path: &Path) -> anyhow::Result<archive::Picture> {
+    let unreadable = || format!("cannot read {}", path.display());
+    let metadata = fs::metadata(path).with_context(unreadable)?;
+    let name = path.display().to_string();
+    let file = ImageRef {
+        root: "".into(),
+        uri: name.clone(),
+        path: path.to_owned(),
+        bytes: metadata.len(),
+        // No row is compared with it.
+        modified: 0,
+    };
+    let limits = Limits::default();
+    let failure = match archive::load(&file, &limits) {
+        LoadOutcome::Loaded(loaded) => match archive::decode(&loaded, &limits) {
+            Ok(picture) => return Ok(picture),
+            Err(failure) => failure,
+        },
+        LoadOutcome::Failed { failure, .. } => failure,
+        LoadOutcome::NotAnImage => bail!("{name} is not an image"),
+    };
+    bail!("{name}: {}", failure.reason)
+}
+
+fn write(strip: &explain::Strip, path: &Path) -> anyhow::Result<()> {
+    let file = BufWriter::new(File::create(path)?);
+    let (width, height) = (u32::try_from(strip.width)?, u32::try_from(strip.height)?);
+    PngEncoder::new(file).write_image(&strip.rgb, width, height, ExtendedColorType::Rgb8)?;
+    Ok(())
+}

@@ -1,0 +1,208 @@
+//! The command with a captioner that looks at regions. Its weights are random: what it says is
+//! nonsense, but every stage is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use showtell::captioner::show_attend_tell::{Gaze, Layers, ShowAttendTellConfig};
+use showtell::encoder::vgg16::Convolution;
+use showtell::nightly::{RunSummary, runs};
+use showtell::table::Layout;
+use tch::{Device, Kind, Tensor};
+
+const WIDTHS: [i64; 5] = [2, 3, 4, 5, 6];
+const WORDS: [&str; 6] = ["<start>", "<end>", "<unk>", "boat", "sea", "red"];
+
+const DESCRIPTION: &str = r#"
+name = "looking"
+
+[encoder]
+architecture = "vgg16"
+layer = "conv5_3"
+widths = [2, 3, 4, 5, 6]
+hidden = 8
+weights = "encoder.safetensors"
+
+[encoder.preprocess]
+crop = 64
+channels = "rgb"
+scale = 0.004
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+resize = { mode = "stretch", size = 64 }
+
+[captioner]
+architecture = "show-attend-tell"
+regions = 16
+channels = 6
+embedding = 5
+hidden = 7
+attention = 4
+gaze = "soft"
+
+[decoding]
+beam = 2
+max_tokens = 5
+length_penalty = 0.0
+"#;
+
+/// A model directory beside an output that is not there yet.
+struct Looking {
+    scratch: tempfile::TempDir,
+}
+
+impl Looking {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let model = scratch.path().join("looking");
+        fs::create_dir(&model).unwrap();
+        fs::write(model.join("model.toml"), DESCRIPTION).unwrap();
+        fs::write(model.join("vocabulary.txt"), WORDS.join("\n") + "\n").unwrap();
+        tch::manual_seed(3);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let mut encoder = Vec::new();
+        for layer in Convolution::layers(WIDTHS) {
+            let name = format!("features.{}", layer.index);
+            let shape = [layer.outputs, layer.inputs, 3, 3];
+            encoder.push((format!("{name}.weight"), random(&shape)));
+            encoder.push((format!("{name}.bias"), random(&[layer.outputs])));
+        }
+        Tensor::write_safetensors(&encoder, model.join("encoder.safetensors")).unwrap();
+        let config = ShowAttendTellConfig {
+            regions: 16,
+            channels: 6,
+            embedding: 5,
+            hidden: 7,
+            attention: 4,
+            gaze: Gaze::Soft,
+        };
+        let mut captioner = Vec::new();
+        Layers::new(&config, WORDS.len() as i64, |name, shape| {
+            let tensor = random(shape);
+            captioner.push((name, tensor.shallow_clone()));
+            Ok::<_, ()>(tensor)
+        })
+        .unwrap();
+        Tensor::write_safetensors(&captioner, model.join("captioner.safetensors")).unwrap();
+        Looking { scratch }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    fn run(&self, command: &[&str], more: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_showtell"))
+            .args(command)
+            .arg("--model")
+            .arg(self.path("looking"))
+            .arg("--out")
+            .args(more)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap()
+    }
+
+    /// Annotates the samples; what the run did.
+    fn annotate(&self, out: &str, more: &[&str]) -> RunSummary {
+        let out = self.path(out);
+        let command = ["annotate", "data/samples"];
+        let output = self.run(&command, &[&[out.to_str().unwrap()], more].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let layout = Layout::open(&out).unwrap();
+        runs(&layout).unwrap().pop().unwrap().unwrap()
+    }
+}
+
+#[test]
+fn regions_are_kept_only_if_asked_for() {
+    let looking = Looking::new();
+    let first = looking.annotate("out", &[]);
+    assert_eq!((first.counts.captioned, first.counts.embedded), (24, 24));
+    assert!(first.embeddings.is_empty());
+    let unchanged = looking.annotate("out", &[]);
+    assert_eq!((unchanged.counts.unchanged, unchanged.bytes_read), (24, 0));
+    let wider = looking.annotate("out", &["--beam", "4"]);
+    assert_eq!((wider.counts.captioned, wider.counts.embedded), (24, 24));
+
+    let kept = looking.annotate("kept", &["--cache-regions"]);
+    assert!(!kept.embeddings.is_empty());
+    let wider = looking.annotate("kept", &["--cache-regions", "--beam", "4"]);
+    assert_eq!((wider.counts.captioned, wider.bytes_read), (24, 0));
+}
+
+#[test]
+fn explain_draws_a_tile_for_each_word() {
+    let looking = Looking::new();
+    let strip = looking.path("strip.png");
+    let command = ["explain", "data/samples/second.jpg"];
+    let output = looking.run(&command, &[strip.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let caption = said.split("  (").next().unwrap();
+    let tiles = 1 + caption.split(' ').count() as u32;
+    let drawn = image::open(&strip).unwrap();
+    let across = tiles.min(6);
+    assert_eq!(drawn.width(), 6 + across * (192 + 6), "{caption}");
+}
+
+#[test]
+fn a_model_that_does_not_look_cannot_explain() {
+    let scratch = tempfile::tempdir().unwrap();
+    let strip = scratch.path().join("strip.png");
+    let output = Command::new(env!("CARGO_BIN_EXE_showtell"))
+        .args([
+            "explain",
+            "data/samples/second.jpg",
+            "--model",
+            "demo",
+            "--out",
+        ])
+        .arg(&strip)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("does not look at regions"), "{errors}");
+    assert!(!Path::new(&strip).exists());
+}
+
+#[test]
+fn a_description_that_does_not_fit_together_says_where() {
+    let looking = Looking::new();
+    let file = looking.path("looking/model.toml");
+    for (from, to, expected) in [
+        (
+            "regions = 16",
+            "regions = 25",
+            "the encoder gives 16 regions, the captioner takes 25",
+        ),
+        (
+            "channels = 6",
+            "channels = 7",
+            "the encoder gives 6 channels, the captioner takes 7",
+        ),
+        (
+            "gaze = \"soft\"",
+            "gaze = \"blind\"",
+            "unknown variant `blind`",
+        ),
+        (
+            "layer = \"conv5_3\"",
+            "layer = \"fc7\"",
+            "looks at the regions of conv5_3",
+        ),
+    ] {
+        fs::write(&file, DESCRIPTION.replace(from, to)).unwrap();
+        let out = looking.path("out");
+        let output = looking.run(&["annotate", "data/samples"], &[out.to_str().unwrap()]);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(expected), "{errors}");
+        assert!(!out.exists());
+    }
+}
