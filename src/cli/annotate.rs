@@ -83,8 +83,8 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
         captioner: Some((found.clone(), decoding)),
         device: arguments.device,
     };
-    let (models, files) = wanted.prepare(archive.out(), archive.records())?;
-    let config = archive.config(found.config.name.clone(), files, arguments.guards.into());
+    let (models, sources) = wanted.prepare(archive.out(), archive.records())?;
+    let config = archive.config(found.config.name.clone(), sources, arguments.guards.into());
     if archive.dry_run {
         return forecast::tell(&config, &models, terminal);
     }
