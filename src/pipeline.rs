@@ -31,7 +31,7 @@ use crate::cache::{self, Cache, CacheError, CacheWriter, Spec};
 use crate::captioner::CaptionerError;
 use crate::encoder::EncoderError;
 use crate::nightly::{
-    self, Action, Guards, Lock, LockError, ModelFile, Plan, PlanError, PlanOptions, Publication,
+    self, Action, Guards, Lock, LockError, ModelSource, Plan, PlanError, PlanOptions, Publication,
     PublicationError, RunOutcome, RunSummary, State, StateError, SummaryError, Verdict,
 };
 use crate::table::{Identity, Known, Layout, LayoutError, SnapshotNotes, TableError};
@@ -64,9 +64,11 @@ pub struct RunConfig {
     pub verify: bool,
     /// What may become current.
     pub guards: Guards,
-    /// For the summary: the model's name and files, and the options as the user gave them.
+    /// For the summary: the model's name, what encoder and captioner lie in, and the options as the
+    /// user gave them.
     pub model: String,
-    pub model_files: Vec<ModelFile>,
+    pub encoder_source: ModelSource,
+    pub captioner_source: Option<ModelSource>,
     pub options: BTreeMap<String, serde_json::Value>,
 }
 
@@ -214,12 +216,13 @@ pub fn run(
         roots,
         options: config.options.clone(),
         model: config.model.clone(),
-        model_files: config.model_files.clone(),
         encoder_id: identity.encoder_id.to_string(),
+        encoder_source: Some(config.encoder_source.clone()),
         captioner_id: models
             .captioner
             .as_ref()
             .map(|_| identity.captioner_id.to_string()),
+        captioner_source: config.captioner_source.clone(),
         decoding: models
             .captioner
             .as_ref()

@@ -132,10 +132,9 @@ impl Model {
         Some(self.directory.join(weights))
     }
 
-    /// The files that captioner and description are in; not that of the encoder's weights.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let names = [DESCRIPTION, VOCABULARY, CAPTIONER];
-        names.map(|name| self.directory.join(name)).to_vec()
+    /// The files that the captioner is read from.
+    pub fn captioner_files(&self) -> [PathBuf; 2] {
+        [VOCABULARY, CAPTIONER].map(|name| self.directory.join(name))
     }
 
     /// Loads the captioner onto `device`.

@@ -83,10 +83,10 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
         captioner: Some((found.clone(), decoding)),
         device: arguments.device,
     };
-    let (models, files) = wanted.prepare(archive.out(), archive.records())?;
+    let (models, sources) = wanted.prepare(archive.out(), archive.records())?;
     let config = archive.config(
         found.config.name.clone(),
-        files,
+        sources,
         found.config.encoder.layer,
         arguments.guards.into(),
     );

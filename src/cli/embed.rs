@@ -48,9 +48,9 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
         captioner: None,
         device: arguments.device,
     };
-    let (models, files) = wanted.prepare(archive.out(), archive.records())?;
+    let (models, sources) = wanted.prepare(archive.out(), archive.records())?;
     // Features are kept by content: there is no current table that a guard could keep them out of.
-    let config = archive.config("vgg16".to_owned(), files, Layer::Fc7, Guards::default());
+    let config = archive.config("vgg16".to_owned(), sources, Layer::Fc7, Guards::default());
     if archive.dry_run {
         return forecast::tell(&config, &models, terminal);
     }

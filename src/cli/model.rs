@@ -303,7 +303,7 @@ mod tests {
         let listing = Listing::of(vec![model], Some(&Store::new(place.path())));
         let text = text(|out| listing.write(out).unwrap());
         assert!(
-            text.contains("  demo\n      Drawn\n      show_tell\n"),
+            text.contains("  demo\n      Drawn\n      show-and-tell\n"),
             "{text}"
         );
         assert!(text.contains("vgg16-397923af.pth, 4 B"), "{text}");

@@ -2,7 +2,7 @@
 //!
 //! If an earlier run over the same output read the same files, their ids are known from its summary
 //! and nothing is read, not even libtorch's CUDA half, before something has to be computed. Otherwise
-//! everything is read at once, so that weights that do not fit are found before anything is touched.
+//! they are read at once, so that weights that do not fit are found before anything is touched.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use showtell::captioner::model::Model;
 use showtell::captioner::{Captioner, CaptionerError, Decoding};
 use showtell::encoder::device::LazyDevice;
 use showtell::encoder::{self, Encoder, EncoderConfig, EncoderError};
-use showtell::nightly::{ModelFile, ModelIds};
+use showtell::nightly::{ModelFile, ModelSource, RecordedIds};
 use showtell::pipeline::{DeferredCaptioner, DeferredEncoder, Load, Models};
 use showtell::table::Layout;
 
@@ -27,6 +27,12 @@ pub struct WantedModel {
     pub device: DeviceArguments,
 }
 
+/// What encoder and captioner lie in.
+pub struct Sources {
+    pub encoder: ModelSource,
+    pub captioner: Option<ModelSource>,
+}
+
 /// Whether what earlier runs recorded of a model's files is taken for true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Records {
@@ -35,49 +41,39 @@ pub enum Records {
 }
 
 impl WantedModel {
-    /// The models for a run over `out`, and the files that they come from.
-    pub fn prepare(self, out: &Path, records: Records) -> anyhow::Result<(Models, Vec<ModelFile>)> {
-        let files = self.files()?;
+    /// The models for a run over `out`, and what they lie in.
+    pub fn prepare(self, out: &Path, records: Records) -> anyhow::Result<(Models, Sources)> {
+        let sources = self.sources()?;
         let recorded = match (records, Layout::open(out)) {
-            (Records::Believe, Ok(layout)) => ModelIds::recorded(&layout, &files)?,
-            _ => None,
+            (Records::Believe, Ok(layout)) => RecordedIds::read(&layout)?,
+            _ => RecordedIds::default(),
         };
         let device = Rc::new(self.device.lazy());
         let dimensions = usize::try_from(self.encoder.dimensions())?;
         let preprocess = self.encoder.preprocess.clone();
-        let load_encoder = encoder_loader(self.encoder, self.weights, device.clone());
-        let captioner = self
-            .captioner
-            .map(|(model, decoding)| (captioner_loader(model, device), decoding));
-        tracing::debug!(?recorded, "the model's ids");
-        let models = match (recorded, captioner) {
-            (Some(ids), captioner) if ids.captioner_id.is_some() == captioner.is_some() => {
-                let deferred = |(load, decoding)| {
-                    let id = ids.captioner_id.clone().unwrap_or_default();
-                    let captioner = DeferredCaptioner::new(id, dimensions, load);
-                    (Box::new(captioner) as Box<dyn Captioner>, decoding)
-                };
-                let encoder = DeferredEncoder::new(
-                    ids.encoder_id.clone(),
-                    dimensions,
-                    preprocess,
-                    load_encoder,
-                );
-                Models {
-                    encoder: Box::new(encoder),
-                    captioner: captioner.map(deferred),
-                }
-            }
-            (_, captioner) => {
-                let encoder = load_encoder()?;
-                let captioner = match captioner {
-                    Some((load, decoding)) => Some((load()?, decoding)),
-                    None => None,
-                };
-                Models { encoder, captioner }
-            }
+
+        let load = encoder_loader(self.encoder, self.weights, Rc::clone(&device));
+        let encoder: Box<dyn Encoder> = match recorded.encoder(&sources.encoder) {
+            Some(id) => Box::new(DeferredEncoder::new(
+                id.to_owned(),
+                dimensions,
+                preprocess,
+                load,
+            )),
+            None => load()?,
         };
-        Ok((models, files))
+        let captioner = match (self.captioner, &sources.captioner) {
+            (Some((model, decoding)), Some(source)) => {
+                let load = captioner_loader(model, device);
+                let captioner: Box<dyn Captioner> = match recorded.captioner(source) {
+                    Some(id) => Box::new(DeferredCaptioner::new(id.to_owned(), dimensions, load)),
+                    None => load()?,
+                };
+                Some((captioner, decoding))
+            }
+            _ => None,
+        };
+        Ok((Models { encoder, captioner }, sources))
     }
 
     /// The models, read at once.
@@ -91,20 +87,40 @@ impl WantedModel {
         Ok(Models { encoder, captioner })
     }
 
-    fn files(&self) -> anyhow::Result<Vec<ModelFile>> {
-        let mut paths = match &self.captioner {
-            Some((model, _)) => model.files(),
-            None => Vec::new(),
+    fn sources(&self) -> anyhow::Result<Sources> {
+        // Where the weights lie is told by the file, and which id they should give is no part of it.
+        let encoder = EncoderConfig {
+            weights: None,
+            id: None,
+            ..self.encoder.clone()
         };
-        paths.push(self.weights.clone());
-        let look_at = |path: PathBuf| {
-            ModelFile::look_at(&path).map_err(|source| EncoderError::Unreadable {
-                file: path,
-                source: source.into(),
-            })
+        let encoder = ModelSource {
+            description: serde_json::to_string(&encoder)?,
+            files: vec![look_at(&self.weights)?],
         };
-        Ok(paths.into_iter().map(look_at).collect::<Result<_, _>>()?)
+        let captioner = match &self.captioner {
+            Some((model, _)) => {
+                let described = (&model.config.architecture, &model.config.captioner);
+                let files = model.captioner_files();
+                Some(ModelSource {
+                    description: serde_json::to_string(&described)?,
+                    files: files
+                        .iter()
+                        .map(|file| look_at(file))
+                        .collect::<Result<_, _>>()?,
+                })
+            }
+            None => None,
+        };
+        Ok(Sources { encoder, captioner })
     }
+}
+
+fn look_at(path: &Path) -> Result<ModelFile, EncoderError> {
+    ModelFile::look_at(path).map_err(|source| EncoderError::Unreadable {
+        file: path.to_owned(),
+        source: source.into(),
+    })
 }
 
 fn encoder_loader(

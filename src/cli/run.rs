@@ -12,10 +12,10 @@ use showtell::archive::{Hidden, Limits, Walk, WalkConfig, quiet_panics};
 use showtell::cache;
 use showtell::encoder::Layer;
 use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
-use showtell::nightly::{Guards, ModelFile, RunOutcome, RunSummary};
+use showtell::nightly::{Guards, RunOutcome, RunSummary};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
 
-use super::models::Records;
+use super::models::{Records, Sources};
 use super::terminal::Terminal;
 
 /// The user asked for something that cannot be done; nothing was touched.
@@ -167,7 +167,8 @@ impl ArchiveArguments {
             verify: self.verify,
             guards,
             model,
-            model_files,
+            encoder_source: sources.encoder,
+            captioner_source: sources.captioner,
             options: BTreeMap::from([(
                 "command".to_owned(),
                 std::env::args().skip(1).collect::<Vec<_>>().into(),

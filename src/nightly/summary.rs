@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::caption_sample::CaptionSample;
-use super::model_files::ModelFile;
+use super::model_source::ModelSource;
 use crate::table::{DurableFile, FileError, Layout, LayoutError, Part, RunId};
 
 /// What one run did.
@@ -28,13 +28,16 @@ pub struct RunSummary {
     /// Options as given, by name.
     pub options: BTreeMap<String, serde_json::Value>,
     pub model: String,
-    /// What the ids of encoder and captioner were read from.
-    #[serde(default)]
-    pub model_files: Vec<ModelFile>,
     pub encoder_id: String,
+    /// What that id was computed from.
+    #[serde(default)]
+    pub encoder_source: Option<ModelSource>,
     /// `None` for a run that only embeds.
     #[serde(default)]
     pub captioner_id: Option<String>,
+    /// What that id was computed from.
+    #[serde(default)]
+    pub captioner_source: Option<ModelSource>,
     /// The decode parameters, as JSON; `None` for a run that only embeds.
     #[serde(default)]
     pub decoding: Option<String>,
@@ -227,6 +230,7 @@ pub fn runs(layout: &Layout) -> Result<Vec<Result<RunSummary, SummaryError>>, La
 
 #[cfg(test)]
 mod tests {
+    use super::super::ModelFile;
     use super::*;
     use crate::table::arbitrary::{run_id, scratch};
 
@@ -240,13 +244,17 @@ mod tests {
             roots: vec!["archive".to_owned()],
             options: BTreeMap::from([("beam".to_owned(), 3.into())]),
             model: "demo".to_owned(),
-            model_files: vec![ModelFile {
-                path: "/models/demo/encoder.safetensors".to_owned(),
-                bytes: 1 << 20,
-                modified: -1,
-            }],
             encoder_id: "encoder".to_owned(),
+            encoder_source: Some(ModelSource {
+                description: "{}".to_owned(),
+                files: vec![ModelFile {
+                    path: "/models/demo/encoder.safetensors".to_owned(),
+                    bytes: 1 << 20,
+                    modified: -1,
+                }],
+            }),
             captioner_id: Some("captioner".to_owned()),
+            captioner_source: None,
             decoding: Some("{}".to_owned()),
             counts: Counts {
                 found: 6,
@@ -292,7 +300,12 @@ mod tests {
     #[test]
     fn a_summary_of_before_guards_is_read() {
         let mut old = serde_json::to_value(summary()).unwrap();
-        for added in ["model_files", "caption_sample", "findings"] {
+        for added in [
+            "encoder_source",
+            "captioner_source",
+            "caption_sample",
+            "findings",
+        ] {
             old.as_object_mut().unwrap().remove(added);
         }
         for added in ["from_table", "touched"] {
@@ -300,7 +313,7 @@ mod tests {
         }
         let read: RunSummary = serde_json::from_value(old).unwrap();
         assert_eq!(read.counts, summary().counts);
-        assert_eq!(read.model_files, []);
+        assert_eq!(read.encoder_source, None);
     }
 
     #[test]

@@ -98,6 +98,27 @@ fn a_quiet_night_opens_neither_images_nor_weights() {
 }
 
 #[test]
+fn a_new_captioner_reads_neither_images_nor_the_encoder() {
+    let archive = Archive::of_samples();
+    let model = copied_model(&archive);
+    let photos = archive.directory();
+    let annotate = || archive.annotate(&["--model", model.to_str().unwrap()], 0);
+    annotate();
+    let weights = model.join("captioner.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let place = bytes.len() - 4;
+    bytes[place] ^= 1;
+    fs::write(&weights, bytes).unwrap();
+
+    let opens = Opens::in_each_of(&[Path::new(&photos), &model]);
+    annotate();
+    let files = ["captioner.safetensors", "model.toml", "vocabulary.txt"];
+    assert_eq!(names(opens.take()), files);
+    let counts = archive.last_run().counts;
+    assert_eq!((counts.captioned, counts.from_cache), (10, 10));
+}
+
+#[test]
 fn touched_renamed_and_copied_files_keep_their_captions() {
     let archive = Archive::of_samples();
     archive.annotate(&[], 0);
