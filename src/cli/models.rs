@@ -100,7 +100,7 @@ impl WantedModel {
         };
         let captioner = match &self.captioner {
             Some((model, _)) => {
-                let described = (&model.config.architecture, &model.config.captioner);
+                let described = &model.config.captioner;
                 let files = model.captioner_files();
                 Some(ModelSource {
                     description: serde_json::to_string(&described)?,

@@ -130,11 +130,12 @@ impl ArchiveArguments {
         }
     }
 
-    /// The run that these arguments describe, of a model called `model` that lies in `model_files`.
+    /// The run that these arguments describe, of a model called `model` that lies in
+    /// `sources` and gives features of `layer`.
     pub fn config(
         &self,
         model: String,
-        model_files: Vec<ModelFile>,
+        sources: Sources,
         layer: Layer,
         guards: Guards,
     ) -> RunConfig {
