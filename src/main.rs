@@ -2,10 +2,8 @@
 
 mod cli;
 
-use clap::Parser;
-
 fn main() -> std::process::ExitCode {
-    let arguments = cli::Arguments::parse();
+    let arguments = cli::parse(std::env::args_os().collect());
     let terminal = cli::terminal::start(&arguments.log);
     match cli::run(arguments.command, &terminal) {
         Ok(exit) => exit.into(),

@@ -28,7 +28,7 @@ use super::{forecast, model, report};
 #[command(after_help = EXAMPLES)]
 pub struct AnnotateArguments {
     #[command(flatten)]
-    archive: ArchiveArguments,
+    pub archive: ArchiveArguments,
     /// A model's name (see `showtell model list`) or directory
     #[arg(
         long,

@@ -20,7 +20,7 @@ Example:
   showtell embed photos/ --out captions/ --encoder vgg16 --weights ~/.cache/showtell/models/vgg16-397923af.pth")]
 pub struct EmbedArguments {
     #[command(flatten)]
-    archive: ArchiveArguments,
+    pub archive: ArchiveArguments,
     /// The network that computes the features
     #[arg(long, value_enum, default_value = "vgg16", help_heading = "Model")]
     encoder: EncoderName,

@@ -5,6 +5,7 @@ pub mod terminal;
 
 mod annotate;
 mod completions;
+mod config_file;
 mod doctor;
 mod embed;
 mod evaluate;
@@ -17,11 +18,13 @@ mod run;
 mod scenes;
 mod train;
 
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use exit::Exit;
 use terminal::{LogArguments, Terminal};
@@ -62,6 +65,28 @@ pub enum Command {
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
     Completions(completions::CompletionsArguments),
+}
+
+/// Reads the command line, and the file that it names with `--config`. What is wrong in either is
+/// told as clap tells it, and ends the process.
+pub fn parse(given: Vec<OsString>) -> Arguments {
+    let said = config_file::read(Arguments::command(), given).unwrap_or_else(|error| {
+        Arguments::command()
+            .error(ErrorKind::ValueValidation, error)
+            .exit()
+    });
+    let mut arguments = Arguments::try_parse_from(&said.arguments).unwrap_or_else(|error| {
+        if let (Some(file), true) = (&said.file, error.use_stderr()) {
+            eprintln!("with the options of {}:", file.display());
+        }
+        error.exit()
+    });
+    match &mut arguments.command {
+        Command::Annotate(annotate) => annotate.archive.remember(&said.arguments),
+        Command::Embed(embed) => embed.archive.remember(&said.arguments),
+        _ => {}
+    }
+    arguments
 }
 
 pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {

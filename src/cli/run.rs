@@ -1,6 +1,7 @@
 //! What `annotate` and `embed` share: the options of a run, and watching it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
 use showtell::nightly::{Guards, RunOutcome, RunSummary};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
 
+use super::config_file::ConfigFileArguments;
 use super::models::{Records, Sources};
 use super::terminal::Terminal;
 
@@ -65,6 +67,11 @@ pub struct ArchiveArguments {
     /// the full-size VGG-16), that another captioner or beam then need not compute again
     #[arg(long, help_heading = "Computing")]
     cache_regions: bool,
+    #[command(flatten)]
+    config_file: ConfigFileArguments,
+    /// What was said, for the record of the run.
+    #[arg(skip)]
+    said: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -170,11 +177,17 @@ impl ArchiveArguments {
             model,
             encoder_source: sources.encoder,
             captioner_source: sources.captioner,
-            options: BTreeMap::from([(
-                "command".to_owned(),
-                std::env::args().skip(1).collect::<Vec<_>>().into(),
-            )]),
+            options: BTreeMap::from([("command".to_owned(), self.said.clone().into())]),
         }
+    }
+
+    /// Keeps what was said, a configuration file's options included, for the record of the run.
+    /// `arguments` begin with the program's name.
+    pub fn remember(&mut self, arguments: &[OsString]) {
+        let said = arguments.iter().skip(1);
+        self.said = said
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
     }
 }
 
