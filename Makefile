@@ -25,14 +25,14 @@ TARGET  := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PACKAGES := $(CURDIR)/.python
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers doctor samples clean prerequisites
+.PHONY: help annotate build truth test format lint unit readers test-readers doctor samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
 	@echo
 	@echo "  make annotate DIR=photos [OUT=out] [MODEL=demo] [ARGS=\"--beam 5\"]"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 annotate: build ## Caption the images below DIR into the table in OUT
 	@test -n "$(DIR)" || { echo "make annotate: say which directory: make annotate DIR=photos" >&2; exit 2; }
@@ -55,6 +55,12 @@ unit: prerequisites $(FETCHED) $(PACKAGES)/installed
 readers: build $(PACKAGES)/installed
 	$(TARGET)/release/showtell annotate data/samples --quiet --out $(TARGET)/readers --model $(MODEL)
 	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/read.py $(TARGET)/readers
+	rm -rf $(TARGET)/nights $(TARGET)/nights-archive
+	$(PYTHON) tests/readers/nights.py $(TARGET)/release/showtell $(TARGET)/nights
+	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/read.py $(TARGET)/nights
+
+test-readers: build $(PACKAGES)/warehouses ## Load a table into ClickHouse, PostgreSQL, Spark, ... (fetches 700 MB)
+	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/warehouses.py $(TARGET)/release/showtell $(TARGET)/warehouses
 
 doctor: build ## Tell what this machine has, and what is missing
 	$(TARGET)/release/showtell doctor
@@ -81,5 +87,9 @@ $(LIBTORCH_FOLDER)/build-version: scripts/libtorch.py scripts/libtorch-cuda.txt 
 	@touch $@
 
 $(PACKAGES)/installed: tests/readers/requirements.txt | prerequisites
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target $(PACKAGES) -r $<
+	@touch $@
+
+$(PACKAGES)/warehouses: tests/readers/warehouses.txt tests/readers/requirements.txt | prerequisites
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target $(PACKAGES) -r $<
 	@touch $@

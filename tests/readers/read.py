@@ -269,16 +269,19 @@ def check_summaries(out):
     print(f"runs: {len(summaries)} summaries, their counts add up, their parts are there")
 
 
-def main():
-    if len(sys.argv) != 2:
-        sys.exit(__doc__.strip())
-    out = Path(sys.argv[1])
+def check(out):
     database = duckdb.connect()
     database.execute("SET TimeZone = 'UTC'")
     part_rows = check_parts(out, database)
     check_snapshot(out, database, part_rows)
     check_embeddings(out, database)
     check_summaries(out)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__.strip())
+    check(Path(sys.argv[1]))
 
 
 if __name__ == "__main__":
