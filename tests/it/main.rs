@@ -10,15 +10,12 @@ mod attention;
 mod broken;
 /// Features written and read back by the parquet crate.
 mod cache;
-<<<<<<< HEAD
 /// The captioners against PyTorch.
 mod captioners;
-/// The demonstration model against the truth of drawn scenes.
-mod demo;
-=======
 /// The command, told by a file.
 mod configuration;
->>>>>>> 4b7c0d7 (Load the table into DuckDB, ClickHouse and PostgreSQL night by night, and show by make test-readers that all engines read the same)
+/// The demonstration model against the truth of drawn scenes.
+mod demo;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// What guards keep out of the table.

@@ -6,13 +6,12 @@ import duckdb
 
 from read import check_duckdb
 
-SQL_FOLDER = "duckdb"
-
 
 class OverFiles:
     """Reads the files where they are."""
 
     name = "DuckDB over files"
+    file = "duckdb/files.sql"
     stems = False
 
     def __init__(self, sql, scratch):
@@ -27,12 +26,10 @@ class OverFiles:
         self.database.execute("SET TimeZone = 'America/St_Johns'")
         self.database.execute("SET file_search_path = ?", [str(out)])
         with contextlib.chdir(out):
-            self.database.execute((self.sql / SQL_FOLDER / self.file).read_text())
-
-    file = "files.sql"
+            self.database.execute((self.sql / self.file).read_text())
 
     def define(self):
-        for file in ("current.sql", f"{SQL_FOLDER}/search.sql"):
+        for file in ("current.sql", "duckdb/search.sql"):
             self.database.execute((self.sql / file).read_text())
 
     def rows(self, relation):
@@ -55,7 +52,7 @@ class Loaded(OverFiles):
     """Copies what is new into a database of its own."""
 
     name = "DuckDB"
-    file = "load.sql"
+    file = "duckdb/load.sql"
 
     def connect(self, scratch):
         return duckdb.connect(scratch / "warehouse.duckdb")

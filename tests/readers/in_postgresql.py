@@ -17,6 +17,10 @@ from psycopg.types.composite import CompositeInfo, register_composite
 
 from read import SCHEMA, expect
 
+PIPELINES = Path(__file__).parents[2] / "pipelines"
+sys.path.insert(0, str(PIPELINES))
+from load_postgresql import load as load_new_rows  # noqa: E402, where its users find it
+
 TYPES = {
     "bytes": "bigint",
     "modified_at": "timestamp with time zone",
@@ -88,6 +92,7 @@ class Server:
                 time.sleep(0.1)
 
     def close(self):
+        # A fast shutdown, in PostgreSQL's words: it waits for nobody.
         self.process.send_signal(signal.SIGINT)
         self.process.wait(timeout=START_SECONDS)
         self.log.close()
@@ -108,15 +113,17 @@ class PostgreSql:
     stems = True
 
     def __init__(self, sql, _scratch):
-        sys.path.insert(0, str(sql.parent))
-        self.load_new_rows = __import__("load_postgresql").load
         self.sql = sql
         self.server = Server(programs())
-        self.connection = self.server.connect()
+        try:
+            self.connection = self.server.connect()
+        except BaseException:
+            self.server.close()
+            raise
 
     def load(self, out):
         self.run("postgresql/table.sql")
-        self.load_new_rows(out, self.connection)
+        load_new_rows(out, self.connection)
 
     def define(self):
         self.run("current.sql")

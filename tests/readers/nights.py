@@ -84,7 +84,8 @@ def make_nights(showtell, out, scratch):
         shutil.copy2(SAMPLES / "scans" / name, archive.scans / Path(name).name)
     night(SOME_FAILED)
 
-    # New, changed, touched, renamed, copied, deleted; one fails from now on, one no longer does.
+    # New, changed, touched, renamed, copied, deleted; one fails from now on, one fails otherwise than
+    # before, one no longer does.
     archive.put(b"new, and gone tomorrow.jpg", "phone/IMG_0004.jpg", 1_700_000_001_000_000)
     archive.put(b"second.jpg", "phone/IMG_0005.jpg", 1_700_000_002_000_000)
     archive.put(b"plain.png", "first.png", 1_700_000_003_000_000)
@@ -93,6 +94,7 @@ def make_nights(showtell, out, scratch):
     archive.put(b"one more copy.qoi", "web/logo.qoi", 1_700_000_004_000_000)
     os.remove(archive.path(b"{a,b}\tc$$d.gif"))
     archive.put("🐈 ← ‏עברית.png".encode(), half, 1_700_000_005_000_000)
+    archive.put(b"cut short, \"so\".jpg", half[:1000], 1_700_000_005_500_000)
     archive.put(b"empty.png", "web/palette.png", 1_700_000_006_000_000)
     night(SOME_FAILED)
 
