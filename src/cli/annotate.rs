@@ -61,6 +61,7 @@ Examples:
   showtell annotate photos/ scans/ --out captions/ --exclude '*.tmp' --exclude thumbs
   showtell annotate photos/ --out captions/ --beam 5 --length-penalty 0.7
   showtell annotate photos/ --out captions/ --dry-run
+  showtell annotate --config pipelines/nightly.toml
   showtell annotate photos/ --out captions/ --model models/mine --weights vgg16-397923af.pth
 
 Reading the table:

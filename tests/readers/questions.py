@@ -58,7 +58,7 @@ def words_of(text):
     return set(re.findall(r"\w+", text.lower()))
 
 
-def search(rows, words, forms=lambda word: {word}):
+def search(rows, words, forms):
     """`forms`: the words that are found by a word."""
     wanted = [forms(word) for word in words_of(words)]
     return {

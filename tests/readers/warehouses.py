@@ -88,10 +88,17 @@ def check_night(engine, out, over):
     return rows
 
 
+def as_written(word):
+    return {word}
+
+
+def in_any_number(word):
+    """Trees for tree, tree for trees: all the forms that words have in these captions."""
+    return {word, word + "s", word.removesuffix("s")}
+
+
 def check_search(engine, rows):
-    # PostgreSQL finds tree by trees and trees by tree; no caption here has another form of it.
-    plural = lambda word: {word, word + "s", word.removesuffix("s")}
-    forms = plural if engine.stems else lambda word: {word}
+    forms = in_any_number if engine.stems else as_written
     words = sorted(set().union(*(questions.words_of(row["caption"] or "") for row in rows)))
     if engine.stems:
         words = [word for word in words if not engine.is_too_common(word)]
