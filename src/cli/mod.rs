@@ -71,9 +71,7 @@ pub enum Command {
 /// told as clap tells it, and ends the process.
 pub fn parse(given: Vec<OsString>) -> Arguments {
     let said = config_file::read(Arguments::command(), given).unwrap_or_else(|error| {
-        Arguments::command()
-            .error(ErrorKind::ValueValidation, error)
-            .exit()
+        clap::Error::raw(ErrorKind::ValueValidation, format!("{error}\n")).exit()
     });
     let mut arguments = Arguments::try_parse_from(&said.arguments).unwrap_or_else(|error| {
         if let (Some(file), true) = (&said.file, error.use_stderr()) {
