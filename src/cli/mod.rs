@@ -5,6 +5,7 @@ pub mod terminal;
 
 mod annotate;
 mod completions;
+mod dataset;
 mod doctor;
 mod embed;
 mod evaluate;
@@ -61,6 +62,8 @@ pub enum Command {
     Scenes(scenes::ScenesArguments),
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
+    /// Tell what is in a data set of captioned images
+    Dataset(dataset::DatasetArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -78,6 +81,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
         }),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Dataset(arguments) => dataset::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -14,6 +14,8 @@ mod cache;
 mod captioners;
 /// The demonstration model against the truth of drawn scenes.
 mod demo;
+/// Data sets of captioned images in every form.
+mod dataset;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// What guards keep out of the table.
