@@ -2,8 +2,8 @@
 
 mod text;
 
-use std::io;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -27,7 +27,7 @@ enum DatasetCommand {
     Inspect(InspectArguments),
 }
 
-/// Tell what is in a data set: images, captions, splits, words, and what is missing or odd
+/// Tells what is in a data set: images, captions, splits, words, and what is missing or odd
 ///
 /// Reads Flickr8k's and Flickr30k's token files, CSV with the columns image and caption, COCO's
 /// captions_*.json, Karpathy's dataset_*.json, and folders of images with .txt files beside them.
@@ -120,6 +120,7 @@ fn inspect(arguments: &InspectArguments) -> anyhow::Result<Exit> {
         let features = features.context("cannot use the features")?;
         inspection.features = Some(FeatureCounts::of(&set, &features));
     }
+    let mut printed = Vec::new();
     if arguments.json {
         let report = Report {
             captions_from: &source.captions,
@@ -127,15 +128,20 @@ fn inspect(arguments: &InspectArguments) -> anyhow::Result<Exit> {
             split_lists: source.split_lists.iter().map(|list| &list.path).collect(),
             inspection: &inspection,
         };
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        serde_json::to_writer_pretty(&mut printed, &report)?;
+        printed.push(b'\n');
     } else {
-        text::write(&source, &inspection, &mut io::stdout().lock())?;
+        text::write(&source, &inspection, &mut printed)?;
     }
-    Ok(Exit::Complete)
+    match io::stdout().write_all(&printed) {
+        // Whoever reads, `head` perhaps, has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Complete),
+        written => Ok(written.map(|()| Exit::Complete)?),
+    }
 }
 
 fn of_cache(
-    out: &std::path::Path,
+    out: &Path,
     encoder: Option<&str>,
     located: Option<&Located>,
 ) -> anyhow::Result<Features> {

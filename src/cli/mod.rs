@@ -62,7 +62,7 @@ pub enum Command {
     Scenes(scenes::ScenesArguments),
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
-    /// Tell what is in a data set of captioned images
+    /// Tells what is in a data set of captioned images
     Dataset(dataset::DatasetArguments),
     Completions(completions::CompletionsArguments),
 }

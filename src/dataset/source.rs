@@ -228,6 +228,9 @@ fn tell(path: &Path) -> Result<Format, DatasetError> {
         let instead = "captions that a model made are no data set to learn from";
         return Err(other("JSON list, as COCO result files are", instead));
     }
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return Err(unknown("it is UTF-16; save it as UTF-8".to_owned()));
+    }
     if head.contains(&0) {
         return Err(unknown("it is no text".to_owned()));
     }

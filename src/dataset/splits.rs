@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::lines::Lines;
+use super::pictures::is_image_name;
 use super::{DataSet, DatasetError, LineFault, Oddity};
 
 /// What the images of a data set are for.
@@ -121,7 +122,9 @@ pub fn assign(set: &mut DataSet, lists: &[SplitList]) -> Result<(), DatasetError
     }
     // Flickr30k's lists leave the endings away.
     for (place, image) in set.images.iter().enumerate() {
-        if let Some((stem, _)) = image.file_name.rsplit_once('.') {
+        if let Some((stem, _)) = image.file_name.rsplit_once('.')
+            && is_image_name(&image.file_name)
+        {
             places.entry(stem.to_owned()).or_insert(place);
         }
     }

@@ -42,13 +42,13 @@ pub fn write(source: &Source, inspection: &Inspection, text: &mut dyn Write) -> 
     let duplicates = inspection.duplicates;
     writeln!(
         text,
-        "\nCaptions met before: {} of the same image, {} of any",
+        "\nRepeated captions\n  of the same image: {}\n  of any image: {}",
         count(duplicates.of_same_image),
         count(duplicates.of_any_image)
     )?;
     if let Some(pictures) = &inspection.pictures {
         writeln!(text, "\nImages below {}", pictures.folder.display())?;
-        writeln!(text, "  {} found", count(pictures.found))?;
+        writeln!(text, "  found: {}", count(pictures.found))?;
         write_note("missing", &pictures.missing, text)?;
         write_note(
             "of a name that several files have",
@@ -70,8 +70,8 @@ pub fn write(source: &Source, inspection: &Inspection, text: &mut dyn Write) -> 
             count(features.dims),
             features.by
         )?;
-        writeln!(text, "  of {} images", count(features.found))?;
-        write_note("images without", &features.missing, text)?;
+        writeln!(text, "  found: {}", count(features.found))?;
+        write_note("missing", &features.missing, text)?;
     }
     for (place, (oddity, note)) in inspection.odd.iter().enumerate() {
         if place == 0 {
@@ -145,15 +145,17 @@ fn size(size: &Size) -> String {
     format!("{words} {:6.2} %", 100.0 * size.coverage)
 }
 
-/// A line on what there is some of; none if there is nothing.
+/// How much there is of something, and the first names; nothing if there is none.
 fn write_note(what: &str, note: &Note, text: &mut dyn Write) -> io::Result<()> {
     if note.count == 0 {
         return Ok(());
     }
-    let names = note.names.join(", ");
-    write!(text, "  {} {what}: {names}", HumanCount(note.count as u64))?;
+    writeln!(text, "  {what}: {}", HumanCount(note.count as u64))?;
+    for name in &note.names {
+        writeln!(text, "    {name}")?;
+    }
     match note.count - note.names.len() {
-        0 => writeln!(text),
-        more => writeln!(text, " and {} more", HumanCount(more as u64)),
+        0 => Ok(()),
+        more => writeln!(text, "    and {} more", HumanCount(more as u64)),
     }
 }
