@@ -51,8 +51,8 @@ pub enum DatasetError {
     NoDataSet(PathBuf),
     #[error("{} is a file; {what} is a folder", path.display())]
     NotAFolder { path: PathBuf, what: &'static str },
-    #[error("{} is a folder; a data set in the form {format} is a file", path.display())]
-    NotAFile { path: PathBuf, format: Format },
+    #[error("{} holds no data set in the form {format}", path.display())]
+    NoDataSetOf { path: PathBuf, format: Format },
     #[error(
         "cannot tell which split {} lists: write train=FILE, val=FILE or test=FILE",
         .0.display()

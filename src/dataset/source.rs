@@ -234,8 +234,8 @@ fn tell(path: &Path) -> Result<Format, DatasetError> {
     if head.contains(&0) {
         return Err(unknown("it is no text".to_owned()));
     }
-    let first = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let first = first.into_iter().find(|line| !line.is_empty());
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let first = lines.find(|line| !line.trim_ascii().is_empty());
     let first = String::from_utf8_lossy(first.unwrap_or_default());
     if tokens::parse(&first).is_ok() || first.contains('\t') {
         Ok(Format::Tokens)
@@ -268,7 +268,7 @@ fn in_folder(folder: &Path, format: Option<Format>) -> Result<(PathBuf, Format),
     match (found.as_slice(), format) {
         ([(name, format)], _) => Ok((folder.join(name), *format)),
         ([], None) if has_sidecars(folder)? => Ok((folder.to_owned(), Format::Sidecars)),
-        ([], Some(format)) => Err(DatasetError::NotAFile {
+        ([], Some(format)) => Err(DatasetError::NoDataSetOf {
             path: folder.into(),
             format,
         }),
@@ -365,6 +365,7 @@ mod tests {
     fn files_are_told_by_what_is_in_them() {
         check_told("a.jpg#0\tA dog", Format::Tokens);
         check_told("\u{feff}\r\na.jpg\tA dog", Format::Tokens);
+        check_told("a.jpg#0\t\r\n", Format::Tokens);
         check_told("image,caption\na.jpg,A dog", Format::Csv);
         check_told("\"Caption\",\"Image\"\r\n", Format::Csv);
         check_told(" {\"images\": [{\"id\": 1}]}", Format::Coco);
@@ -383,6 +384,7 @@ mod tests {
         check_error(&[("x", "[{}]")], "x", "x is a JSON list");
         check_error(&[("a.jpg", "")], "", "holds no data set");
         check_error(&[], "x", "cannot read");
+        check_error(&[("x", "\u{feff}")], "x", "x is empty");
         check_error(
             &[("a.csv", "image,caption\n"), ("b.csv", "image,caption\n")],
             "",
@@ -407,6 +409,16 @@ mod tests {
         assert_eq!(source.images, Some(folder.path().join("Flicker8k_Dataset")));
         let set = source.read().unwrap();
         assert_eq!(set.images[0].split, Some(Split::Val));
+
+        let coco = Options {
+            format: Some(Format::Coco),
+            ..Options::default()
+        };
+        let message = Source::find(folder.path(), coco).unwrap_err().to_string();
+        assert!(
+            message.ends_with("holds no data set in the form coco"),
+            "{message}"
+        );
 
         // Naming the file alone takes nothing from beside it.
         let source = Source::find(&source.captions, Options::default()).unwrap();

@@ -247,6 +247,37 @@ proptest! {
             prop_assert_eq!(got, expected, "{}", format);
         }
     }
+
+    #[test]
+    fn whatever_a_file_holds_it_is_read_or_an_error(
+        start in "(\u{feff})?(image,caption\n|\\{\"images\": \\[|\\{\"annotations\": \\[\\{)?",
+        text in "([a\t\r\n #,\"{}:0é\\[\\]]|a.jpg#0\t|\"caption\": \"|\"id\":){0,40}",
+        bytes in proptest::collection::vec(any::<u8>(), 0..3),
+    ) {
+        let file = [start.as_bytes(), text.as_bytes(), &bytes].concat();
+        let folder = folder(&[("x", file)]);
+        let path = folder.path().join("x");
+        for format in Format::ALL.map(Some).into_iter().chain([None]) {
+            let options = Options { format, ..Options::default() };
+            let set = Source::find(&path, options).and_then(|source| source.read());
+            prop_assert!(set.is_err() || set.is_ok_and(|set| set.rows > 0));
+        }
+    }
+
+    #[test]
+    fn whatever_a_header_says_the_matrix_is_read_or_an_error(
+        header in "[{}'\",:()L <f48FalseTrue0-9a-z]{0,40}",
+        shape in "(\\{'descr': '<f[248]', 'fortran_order': False, 'shape': \\([0-9]{1,20}, [0-9]{1,20}\\)\\})?",
+        cut in 0usize..12,
+    ) {
+        let text = if shape.is_empty() { header } else { shape };
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((text.len() as u16).to_le_bytes());
+        file.extend(text.as_bytes());
+        file.truncate(file.len() - cut.min(file.len()));
+        let folder = folder(&[("x", file)]);
+        prop_assert!(Matrix::open(&folder.path().join("x")).is_err());
+    }
 }
 
 #[test]

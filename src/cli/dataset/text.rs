@@ -152,10 +152,22 @@ fn write_note(what: &str, note: &Note, text: &mut dyn Write) -> io::Result<()> {
     }
     writeln!(text, "  {what}: {}", HumanCount(note.count as u64))?;
     for name in &note.names {
-        writeln!(text, "    {name}")?;
+        writeln!(text, "    {}", printable(name))?;
     }
     match note.count - note.names.len() {
         0 => Ok(()),
         more => writeln!(text, "    and {} more", HumanCount(more as u64)),
     }
+}
+
+/// A name that does nothing to the terminal.
+fn printable(name: &str) -> String {
+    let mut printable = String::with_capacity(name.len());
+    for character in name.chars() {
+        match character.is_control() {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
 }
