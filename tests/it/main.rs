@@ -12,10 +12,10 @@ mod broken;
 mod cache;
 /// The captioners against PyTorch.
 mod captioners;
-/// The demonstration model against the truth of drawn scenes.
-mod demo;
 /// Data sets of captioned images in every form.
 mod dataset;
+/// The demonstration model against the truth of drawn scenes.
+mod demo;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// What guards keep out of the table.
