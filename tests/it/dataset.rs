@@ -409,6 +409,7 @@ fn the_command_tells_what_is_in_a_folder_as_published() {
     for line in [
         "./Flickr8k.token.txt (tokens)",
         "  3 images, 4 captions",
+        "  2                         1     33.3 %",
         "  train               2          3",
         "  test                1          1",
         "  found: 1",

@@ -19,13 +19,12 @@ pub fn write(source: &Source, inspection: &Inspection, text: &mut dyn Write) -> 
         count(images),
         count(captions)
     )?;
+
+    writeln!(text, "\nCaptions of an image   images")?;
     for (captions, images) in &inspection.captions_per_image {
         let share = 100.0 * *images as f64 / inspection.images.max(1) as f64;
         let images = count(*images).to_string();
-        writeln!(
-            text,
-            "  {captions:>4} a picture: {images:>9} images  {share:5.1} %"
-        )?;
+        writeln!(text, "  {captions:<10}{images:>17}{share:>9.1} %")?;
     }
 
     writeln!(text, "\nSplits{:>17}{:>11}", "images", "captions")?;
@@ -50,15 +49,11 @@ pub fn write(source: &Source, inspection: &Inspection, text: &mut dyn Write) -> 
         writeln!(text, "\nImages below {}", pictures.folder.display())?;
         writeln!(text, "  found: {}", count(pictures.found))?;
         write_note("missing", &pictures.missing, text)?;
-        write_note(
-            "of a name that several files have",
-            &pictures.ambiguous,
-            text,
-        )?;
+        write_note("names that several files have", &pictures.ambiguous, text)?;
         if pictures.unnamed > 0 {
             writeln!(
                 text,
-                "  {} others, without captions",
+                "  other images, without captions: {}",
                 count(pictures.unnamed)
             )?;
         }
