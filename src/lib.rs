@@ -17,6 +17,8 @@ pub mod pipeline;
 /// Writes captions as rows of Parquet and Arrow tables.
 pub mod table;
 
+/// Reads published data sets of captioned images.
+pub mod dataset;
 /// Measures captions against references.
 pub mod evaluation;
 /// Draws where a captioner with attention looks.

@@ -14,7 +14,9 @@ use parquet::schema::types::ColumnPath;
 
 use super::Precision;
 use crate::archive::ImageId;
-use crate::table::{Columns, SealedFile, TableError, check_columns};
+use crate::table::{
+    Columns, Layout, LayoutError, SealedFile, TableError, check_columns, embeddings_run, names,
+};
 
 /// Features of a row group, before compression.
 const ROW_GROUP_BYTES: usize = 4 << 20;
@@ -44,6 +46,33 @@ impl Spec {
     /// Images in a part.
     pub fn part_rows(&self) -> usize {
         rows_in(PART_BYTES, self.dims)
+    }
+
+    /// What earlier runs left, one for each encoder, in the order of their names. Parts that cannot be
+    /// read are passed over.
+    pub fn stored(layout: &Layout) -> Result<Vec<Self>, LayoutError> {
+        let mut specs = Vec::new();
+        for encoder_id in layout.encoders()? {
+            let directory = layout.embeddings(&encoder_id)?;
+            let parts = names(&directory)?.into_iter();
+            let parts = parts.filter(|name| embeddings_run(name).is_some());
+            let notes = parts.filter_map(|name| {
+                let file = SealedFile::open(&directory.join(name)).ok()?;
+                let dims: usize = file.note(DIMS)?.parse().ok()?;
+                Some((dims, Precision::named(file.note(PRECISION)?)?))
+            });
+            // What is less exact in one part cannot be had more exactly from the others.
+            let spec = notes.reduce(|(dims, precision), (_, other)| match other {
+                Precision::Bfloat16 => (dims, other),
+                Precision::Full => (dims, precision),
+            });
+            specs.extend(spec.map(|(dims, precision)| Spec {
+                encoder_id,
+                dims,
+                precision,
+            }));
+        }
+        Ok(specs)
     }
 
     /// Whether features kept with `precision` are at least as exact as these.

@@ -3,7 +3,7 @@
 //! `vocabulary.txt` holds one word a line; its number, from zero, is its id. The first three are
 //! `<start>`, `<end>` and `<unk>`, each with an id of its own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::CaptionerError;
@@ -40,10 +40,17 @@ impl Vocabulary {
             .filter(|(word, count)| *count >= threshold && !SPECIAL.contains(word))
             .collect();
         kept.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-        let words = SPECIAL
-            .into_iter()
-            .chain(kept.into_iter().map(|(word, _)| word));
-        Self::from_words(words.map(str::to_owned).collect())
+        Self::of(kept.into_iter().map(|(word, _)| word))
+    }
+
+    /// The special tokens, then these words in this order, each once. Nothing that stands for a special
+    /// token becomes one, and blanks cannot be part of a word.
+    pub fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut met = HashSet::from(SPECIAL);
+        let words = words.into_iter().flat_map(str::split_whitespace);
+        let words: Vec<&str> = words.filter(|word| met.insert(word)).collect();
+        let all = SPECIAL.into_iter().chain(words);
+        Self::from_words(all.map(str::to_owned).collect())
     }
 
     /// Reads `vocabulary.txt`.
@@ -129,6 +136,13 @@ mod tests {
     fn a_caption_that_says_a_special_token_does_not_become_one() {
         let vocabulary = Vocabulary::build(["<end> <end> a"], 1);
         assert_eq!(vocabulary.len(), 4);
+    }
+
+    #[test]
+    fn words_keep_their_order() {
+        let vocabulary = Vocabulary::of(["dog", "a", "<unk>", "dog", "red boat"]);
+        let text = "<start>\n<end>\n<unk>\ndog\na\nred\nboat\n";
+        assert_eq!(vocabulary.to_text(), text);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod terminal;
 mod annotate;
 mod completions;
 mod config_file;
+mod dataset;
 mod doctor;
 mod embed;
 mod evaluate;
@@ -64,6 +65,8 @@ pub enum Command {
     Scenes(scenes::ScenesArguments),
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
+    /// Tells what is in a data set of captioned images
+    Dataset(dataset::DatasetArguments),
     Completions(completions::CompletionsArguments),
 }
 
@@ -101,6 +104,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
         }),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Dataset(arguments) => dataset::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -1,15 +1,17 @@
-//! Turns a file of captions by people (COCO's `captions_*.json`) into references, image by image.
+//! Turns captions by people (COCO's `captions_*.json`, which [`dataset::coco`] reads) into references, image
+//! by image.
 //!
 //! It stands apart from what is measured against them: references are read once, candidates come from
 //! several places.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io;
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use thiserror::Error;
+
+use crate::dataset::{self, DatasetError, JsonFault};
 
 /// Why a file of references cannot be used.
 #[derive(Debug, Error)]
@@ -17,20 +19,19 @@ pub enum ReferencesError {
     #[error("cannot read the references {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a COCO captions file")]
-    Parse {
-        path: PathBuf,
-        source: serde_json::Error,
-    },
-    #[error("{path} lists image {id} twice")]
-    DuplicateImage { path: PathBuf, id: u64 },
-    #[error("{path} has {count} captions of images that it does not list, among them image {id}")]
-    UnlistedImage {
-        path: PathBuf,
-        count: usize,
-        id: u64,
-    },
-    #[error("{path} holds no captions")]
-    Empty { path: PathBuf },
+    Parse { path: PathBuf, source: JsonFault },
+    #[error(transparent)]
+    Unusable(DatasetError),
+}
+
+impl From<DatasetError> for ReferencesError {
+    fn from(error: DatasetError) -> Self {
+        match error {
+            DatasetError::Read { path, source } => ReferencesError::Read { path, source },
+            DatasetError::Json { path, source } => ReferencesError::Parse { path, source },
+            other => ReferencesError::Unusable(other),
+        }
+    }
 }
 
 /// An image and what people said of it.
@@ -62,25 +63,6 @@ pub struct References {
     by_last_part: HashMap<String, Vec<usize>>,
 }
 
-/// Part of the file; everything else in it is skipped while it is read.
-#[derive(Deserialize)]
-struct CocoFile {
-    images: Option<Vec<CocoImage>>,
-    annotations: Vec<CocoAnnotation>,
-}
-
-#[derive(Deserialize)]
-struct CocoImage {
-    id: u64,
-    file_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct CocoAnnotation {
-    image_id: u64,
-    caption: String,
-}
-
 impl References {
     /// Reads `{"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}`.
     ///
@@ -92,79 +74,29 @@ impl References {
     /// If the file cannot be read, is something else, lists an image twice, has captions of images that
     /// it does not list, or no captions at all.
     pub fn read(path: &Path) -> Result<Self, ReferencesError> {
-        let file = File::open(path).map_err(|source| ReferencesError::Read {
-            path: path.into(),
-            source,
-        })?;
-        Self::parse(BufReader::new(file), path)
+        Ok(Self::of_coco(dataset::coco::read(path)?, path))
     }
 
     /// The same from anything that can be read; `path` is for messages.
-    pub fn parse(reader: impl Read, path: &Path) -> Result<Self, ReferencesError> {
-        let file: CocoFile = serde_json::from_reader(reader).map_err(|source| {
-            let path = path.into();
-            match source.classify() {
-                serde_json::error::Category::Io => ReferencesError::Read {
-                    path,
-                    source: source.into(),
-                },
-                _ => ReferencesError::Parse { path, source },
-            }
-        })?;
-        let listed = file.images.is_some();
-        let mut references = References::of(Vec::new());
-        for image in file.images.into_iter().flatten() {
-            let id = image.id;
-            if references.by_id.contains_key(&id) {
-                return Err(ReferencesError::DuplicateImage {
-                    path: path.into(),
-                    id,
-                });
-            }
-            references.push(ReferenceImage {
-                id,
-                file_name: image.file_name,
-                captions: Vec::new(),
-            });
-        }
-        let mut unlisted = Vec::new();
-        for CocoAnnotation {
-            image_id: id,
-            caption,
-        } in file.annotations
-        {
-            match references.by_id.get(&id) {
-                Some(place) => references.images[*place].captions.push(caption),
-                None if listed => unlisted.push(id),
-                None => references.push(ReferenceImage {
-                    id,
-                    file_name: None,
-                    captions: vec![caption],
-                }),
-            }
-        }
-        if let Some(id) = unlisted.first() {
-            let (path, count) = (path.into(), unlisted.len());
-            return Err(ReferencesError::UnlistedImage {
-                path,
-                count,
-                id: *id,
-            });
-        }
-        let all = references.images.len();
-        let captioned = references
-            .images
+    pub fn parse(reader: impl BufRead, path: &Path) -> Result<Self, ReferencesError> {
+        Ok(Self::of_coco(dataset::coco::parse(reader, path)?, path))
+    }
+
+    fn of_coco(images: Vec<dataset::coco::Image>, path: &Path) -> Self {
+        let all = images.len();
+        let captioned = images
             .into_iter()
             .filter(|image| !image.captions.is_empty());
-        let references = References::of(captioned);
-        if references.images.is_empty() {
-            return Err(ReferencesError::Empty { path: path.into() });
-        }
+        let references = References::of(captioned.map(|image| ReferenceImage {
+            id: image.id,
+            file_name: image.file_name,
+            captions: image.captions,
+        }));
         if references.images.len() < all {
             let without = all - references.images.len();
             tracing::warn!(path = %path.display(), without, "images without reference captions are left out");
         }
-        Ok(references)
+        references
     }
 
     /// References that come from elsewhere. Of images with the same id, the last is found by it.

@@ -172,6 +172,13 @@ impl Layout {
         Ok(self.out.join(EMBEDDINGS).join(encoder_id))
     }
 
+    /// The encoders of which there are embeddings, in order.
+    pub fn encoders(&self) -> Result<Vec<String>, LayoutError> {
+        let mut encoders = names(&self.out.join(EMBEDDINGS))?;
+        encoders.retain(|name| self.embeddings(name).is_ok_and(|path| path.is_dir()));
+        Ok(encoders)
+    }
+
     /// The directory of the run summaries.
     pub fn summaries(&self) -> PathBuf {
         self.out.join(RUNS)

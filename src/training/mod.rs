@@ -3,15 +3,20 @@
 //! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] and
 //! [`captioner`] hold what is learnt and [`trainer`] learns it; [`presence`] and [`grounding`] help. A saved model is read back and judged by the very code that
 //! annotates archives.
+//!
+//! Of data sets that people have captioned, [`vocabulary`] takes the words as the papers did, and
+//! [`inspection`] tells what is in them.
 
 pub mod attention;
 pub mod captioner;
 pub mod config;
 pub mod grounding;
+pub mod inspection;
 pub mod network;
 pub mod presence;
 pub mod scenes;
 pub mod trainer;
+pub mod vocabulary;
 
 pub use config::TrainingConfig;
 pub use trainer::{Event, train};

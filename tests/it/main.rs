@@ -14,6 +14,8 @@ mod cache;
 mod captioners;
 /// The command, told by a file.
 mod configuration;
+/// Data sets of captioned images in every form.
+mod dataset;
 /// The demonstration model against the truth of drawn scenes.
 mod demo;
 /// Caption metrics against the published tools.

@@ -1,0 +1,354 @@
+//! Reads rows of a matrix that NumPy has saved (`.npy`), without reading the matrix.
+//!
+//! Rows are read at their places in the file, and the system keeps in memory what was read lately, as
+//! it does with a mapping. A mapping is not used on purpose: a file that becomes shorter while it is
+//! mapped takes the process with it; here it is an error.
+
+mod header;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use half::f16;
+use thiserror::Error;
+
+use self::header::Header;
+
+/// Why a matrix cannot be read.
+#[derive(Debug, Error)]
+pub enum NpyError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{} is no .npy file: it does not begin as NumPy's files do", .0.display())]
+    NotNpy(PathBuf),
+    #[error("{} has version {major}.{minor} of the .npy format; 1.0, 2.0 and 3.0 are known", path.display())]
+    Version { path: PathBuf, major: u8, minor: u8 },
+    #[error("{} has a header that cannot be read: {header:?}", path.display())]
+    Header { path: PathBuf, header: String },
+    #[error(
+        "{} holds values of type {found}; expected little-endian floats, <f2, <f4 or <f8: \
+         numpy.save(FILE, matrix.astype('<f4'))",
+        path.display()
+    )]
+    Type { path: PathBuf, found: String },
+    #[error(
+        "{} is in Fortran order, column by column; save it row by row: \
+         numpy.save(FILE, numpy.ascontiguousarray(matrix))",
+        .0.display()
+    )]
+    FortranOrder(PathBuf),
+    #[error("{} has the shape {shape:?}; expected a matrix, a row of features after the other", path.display())]
+    Shape { path: PathBuf, shape: Vec<u64> },
+    #[error(
+        "{} should have {expected} bytes, {rows} rows of {dims} {number} and a header, but has {found}: it {}",
+        path.display(),
+        if found < expected { "was cut" } else { "holds something else too" }
+    )]
+    Length {
+        path: PathBuf,
+        rows: usize,
+        dims: usize,
+        number: Number,
+        expected: u64,
+        found: u64,
+    },
+    #[error("{} has {rows} rows; there is no row {row}", path.display())]
+    Row {
+        path: PathBuf,
+        row: usize,
+        rows: usize,
+    },
+    #[error("room for {found} values, but the rows asked for have {expected}")]
+    Room { expected: usize, found: usize },
+}
+
+/// How the file writes its values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Number {
+    F16,
+    F32,
+    F64,
+}
+
+impl Number {
+    fn named(descr: &str) -> Option<Self> {
+        match descr {
+            "<f2" => Some(Number::F16),
+            "<f4" => Some(Number::F32),
+            "<f8" => Some(Number::F64),
+            _ => None,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Number::F16 => 2,
+            Number::F32 => 4,
+            Number::F64 => 8,
+        }
+    }
+
+    /// Turns little-endian bytes into values.
+    fn read(self, bytes: &[u8], into: &mut [f32]) {
+        match self {
+            Number::F16 => {
+                for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *value = f16::from_le_bytes(*bytes).to_f32();
+                }
+            }
+            Number::F32 => {
+                for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *value = f32::from_le_bytes(*bytes);
+                }
+            }
+            Number::F64 => {
+                for (value, bytes) in into.iter_mut().zip(bytes.as_chunks::<8>().0) {
+                    *value = f64::from_le_bytes(*bytes) as f32;
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Number::F16 => "float16",
+            Number::F32 => "float32",
+            Number::F64 => "float64",
+        })
+    }
+}
+
+/// A matrix in a file: `[rows, dims]`.
+#[derive(Debug)]
+pub struct Matrix {
+    path: PathBuf,
+    file: File,
+    rows: usize,
+    dims: usize,
+    number: Number,
+    /// Where the values begin, in bytes.
+    start: u64,
+}
+
+impl Matrix {
+    /// Reads the header, and sees that the file is as long as it says.
+    pub fn open(path: &Path) -> Result<Self, NpyError> {
+        let unreadable = |source| NpyError::Read {
+            path: path.into(),
+            source,
+        };
+        let mut file = File::open(path).map_err(unreadable)?;
+        let found = file.metadata().map_err(unreadable)?.len();
+        let (header, start) = Header::read(&mut file, path)?;
+        let Some(number) = Number::named(&header.descr) else {
+            return Err(NpyError::Type {
+                path: path.into(),
+                found: header.descr,
+            });
+        };
+        let shape = || NpyError::Shape {
+            path: path.into(),
+            shape: header.shape.clone(),
+        };
+        let [rows, dims] = header.shape[..] else {
+            return Err(shape());
+        };
+        if header.fortran_order {
+            return Err(NpyError::FortranOrder(path.into()));
+        }
+        if rows == 0 || dims == 0 {
+            return Err(shape());
+        }
+        let values = rows.checked_mul(dims);
+        let bytes = values.and_then(|values| values.checked_mul(number.bytes() as u64));
+        let expected = bytes.and_then(|bytes| bytes.checked_add(start));
+        let (Some(expected), Ok(rows), Ok(dims)) = (expected, rows.try_into(), dims.try_into())
+        else {
+            return Err(shape());
+        };
+        if found != expected {
+            return Err(NpyError::Length {
+                path: path.into(),
+                rows,
+                dims,
+                number,
+                expected,
+                found,
+            });
+        }
+        Ok(Matrix {
+            path: path.into(),
+            file,
+            rows,
+            dims,
+            number,
+            start,
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Values in a row.
+    pub fn dims(&self) -> usize {
+        self.dims
+    }
+
+    pub fn number(&self) -> Number {
+        self.number
+    }
+
+    /// Reads rows, in the order asked for, into `[rows.len(), dims]`.
+    pub fn read(&self, rows: &[usize], into: &mut [f32]) -> Result<(), NpyError> {
+        let expected = rows.len() * self.dims;
+        if into.len() != expected {
+            let found = into.len();
+            return Err(NpyError::Room { expected, found });
+        }
+        let bytes = self.dims * self.number.bytes();
+        let mut buffer = vec![0; bytes];
+        for (row, into) in rows.iter().zip(into.chunks_exact_mut(self.dims)) {
+            if *row >= self.rows {
+                return Err(NpyError::Row {
+                    path: self.path.clone(),
+                    row: *row,
+                    rows: self.rows,
+                });
+            }
+            let place = self.start + *row as u64 * bytes as u64;
+            let read = self.file.read_exact_at(&mut buffer, place);
+            read.map_err(|source| NpyError::Read {
+                path: self.path.clone(),
+                source,
+            })?;
+            self.number.read(&buffer, into);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of version 1.0 with this header and so many bytes of values.
+    fn open(header: &str, bytes: usize) -> Result<Matrix, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.npy");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((header.len() as u16).to_le_bytes());
+        file.extend(header.as_bytes());
+        file.extend(vec![0; bytes]);
+        std::fs::write(&path, file).unwrap();
+        let folder = format!("{}/", folder.path().display());
+        Matrix::open(&path).map_err(|error| error.to_string().replace(&folder, ""))
+    }
+
+    fn check_error(header: &str, bytes: usize, expected: &str) {
+        let error = open(header, bytes).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told() {
+        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }";
+        assert!(open(header, 48).is_ok());
+        let start = 10 + header.len();
+        check_error(
+            header,
+            47,
+            &format!(
+                "m.npy should have {} bytes, 3 rows of 4 float32 and a header, but has {}: it was cut",
+                start + 48,
+                start + 47
+            ),
+        );
+        check_error(header, 49, "m.npy should have");
+        check_error(
+            &header.replace("<f4", "<i4"),
+            48,
+            "m.npy holds values of type <i4; expected",
+        );
+        check_error(
+            &header.replace("<f4", ">f4"),
+            48,
+            "m.npy holds values of type >f4; expected",
+        );
+        check_error(
+            &header.replace("False", "True"),
+            48,
+            "m.npy is in Fortran order",
+        );
+        check_error(
+            &header.replace("(3, 4)", "(12,)"),
+            48,
+            "m.npy has the shape [12]",
+        );
+        check_error(
+            &header.replace("(3, 4)", "(0, 4)"),
+            0,
+            "m.npy has the shape [0, 4]",
+        );
+        let huge = "(18446744073709551615, 18446744073709551615)";
+        check_error(
+            &header.replace("(3, 4)", huge),
+            48,
+            "m.npy has the shape [18446744073709551615",
+        );
+        check_error(
+            "{'descr'",
+            48,
+            "m.npy has a header that cannot be read: \"{'descr'\"",
+        );
+    }
+
+    #[test]
+    fn what_is_no_matrix_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.npy");
+        let open = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Matrix::open(&path).unwrap_err()
+        };
+        assert!(matches!(open(b""), NpyError::NotNpy(_)));
+        assert!(matches!(
+            open(b"\x93NUMPY\x01\x00\xff\xff{"),
+            NpyError::NotNpy(_)
+        ));
+        assert!(matches!(open(b"a.jpg#0\tA dog ."), NpyError::NotNpy(_)));
+        let future = open(b"\x93NUMPY\x09\x00aaaa");
+        assert!(matches!(future, NpyError::Version { major: 9, .. }));
+        let endless = open(b"\x93NUMPY\x02\x00\xff\xff\xff\xffaaaa");
+        assert!(matches!(endless, NpyError::Header { .. }));
+    }
+
+    #[test]
+    fn only_rows_that_are_there_are_read() {
+        let matrix = open(
+            "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1), }",
+            16,
+        )
+        .unwrap();
+        let mut row = [1.0];
+        assert!(matches!(
+            matrix.read(&[2], &mut row),
+            Err(NpyError::Row { row: 2, .. })
+        ));
+        assert!(matches!(
+            matrix.read(&[0, 1], &mut row),
+            Err(NpyError::Room { .. })
+        ));
+        matrix.read(&[1], &mut row).unwrap();
+        assert_eq!(row, [0.0]);
+    }
+}
