@@ -126,6 +126,10 @@ impl Snapshot {
         }))
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn notes(&self) -> &SnapshotNotes {
         &self.notes
     }
