@@ -374,6 +374,10 @@ mod tests {
             "{reason}"
         );
 
+        // That part has been moved out of the way.
+        let mut writer = CacheWriter::new(open(&layout, &spec), &layout, &run_id(2));
+        writer.append(id(1), &[1.0, 2.0]).unwrap();
+        writer.finish_part().unwrap();
         let other = layout.embeddings("inception").unwrap();
         std::fs::rename(layout.embeddings(&spec.encoder_id).unwrap(), other).unwrap();
         let moved = Spec {

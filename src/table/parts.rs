@@ -112,7 +112,9 @@ impl PartWriter {
 fn properties() -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::Page)
+        // Indexes of pages would say nothing more of row groups this small, and no digest covers them.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     for unique in ["uri", "image_id"] {
         // A dictionary of values that are all different only costs.

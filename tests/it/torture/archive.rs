@@ -133,9 +133,10 @@ impl Archive {
 
     fn rename_folder(&mut self) {
         let (from, to) = (self.directory.join("c"), self.directory.join("d"));
-        match from.exists() {
-            true => fs::rename(from, to).unwrap(),
-            false => fs::rename(to, from).unwrap(),
+        match (from.exists(), to.exists()) {
+            (true, false) => fs::rename(from, to).unwrap(),
+            (false, true) => fs::rename(to, from).unwrap(),
+            _ => {}
         }
     }
 

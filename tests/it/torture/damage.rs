@@ -13,7 +13,7 @@ use super::{rounds, seed, table};
 
 #[test]
 fn damaged_files_are_named_and_what_they_held_is_made_again() {
-    for round in 0..rounds(6, 80) {
+    for round in 0..rounds(4, 80) {
         let seed = seed() + round as u64;
         println!("SEED={seed}");
         let mut random = ChaCha8Rng::seed_from_u64(!seed);

@@ -177,14 +177,23 @@ fn files_that_change_while_they_are_read_are_read_again() {
                 fs::write(path, [beginning, end].concat()).unwrap();
             }
         });
-        (0..3).for_each(|_| {
+        let _done = WhenDropped(|| done.store(true, Ordering::Relaxed));
+        for _ in 0..3 {
             trial.run();
             table::assert_whole(&trial.out);
-        });
-        done.store(true, Ordering::Relaxed);
+        }
     });
     trial.run();
     trial.assert_recovered();
+}
+
+/// Done whatever becomes of the test.
+struct WhenDropped<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for WhenDropped<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
 }
 
 /// Each file and directory below `directory`, with all that tells whether it was touched.

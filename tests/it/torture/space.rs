@@ -14,7 +14,7 @@ use super::{rounds, seed};
 
 #[test]
 fn what_was_finished_before_a_file_grew_too_large_is_kept() {
-    for round in 0..rounds(3, 30) {
+    for round in 0..rounds(2, 30) {
         let seed = seed() + round as u64;
         let (mut trial, mut random) = begun(seed);
         if random.random_bool(0.5) {
@@ -39,7 +39,7 @@ fn what_was_finished_before_a_file_grew_too_large_is_kept() {
 /// Needs the right to mount a file system.
 #[test]
 fn what_was_finished_before_the_disk_was_full_is_kept() {
-    for round in 0..rounds(3, 30) {
+    for round in 0..rounds(2, 30) {
         let seed = seed() + round as u64;
         let (mut trial, mut random) = begun(seed);
         let needed = pages(&trial);

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow::ipc::reader::FileReader;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -225,14 +227,12 @@ fn read(part: &Path) -> Vec<RecordBatch> {
 fn add(view: &mut View, batch: &RecordBatch, source: &str) {
     let options = FormatOptions::new().with_null(NULL);
     let schema = batch.schema();
-    let columns: Vec<_> = schema
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| {
-            let formatter = ArrayFormatter::try_new(column, &options).unwrap();
-            (field.name(), formatter)
-        })
+    let columns = batch.columns().iter().map(without_time_zone);
+    let columns: Vec<ArrayRef> = columns.collect();
+    let names = schema.fields().iter().map(|field| field.name());
+    let columns: Vec<_> = names
+        .zip(&columns)
+        .map(|(name, column)| (name, ArrayFormatter::try_new(column, &options).unwrap()))
         .collect();
     for row in 0..batch.num_rows() {
         let cells: Cells = columns
@@ -242,6 +242,14 @@ fn add(view: &mut View, batch: &RecordBatch, source: &str) {
         let key = (cells["root"].clone(), cells["uri"].clone());
         let twice = view.insert(key, cells);
         assert!(twice.is_none(), "twice in {source}: {twice:?}");
+    }
+}
+
+/// Moments as microseconds: to write out a time zone takes a data base of them.
+fn without_time_zone(column: &ArrayRef) -> ArrayRef {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(moments) => Arc::new(moments.reinterpret_cast::<Int64Type>()),
+        None => column.clone(),
     }
 }
 
