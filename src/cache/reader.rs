@@ -49,16 +49,26 @@ impl Cache {
     pub fn with_budget(layout: &Layout, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
         let directory = layout.embeddings(&spec.encoder_id)?;
         remove_temporaries(&directory, is_part)?;
-        Self::load(directory, spec, budget)
+        let (cache, to_move) = Self::load(directory, spec, budget)?;
+        for path in to_move {
+            layout.move_damaged(&path)?;
+        }
+        Ok(cache)
     }
 
     /// As [`open`](Self::open), but touches nothing, so that another run may hold the lock.
     pub fn peek(layout: &Layout, spec: Spec) -> Result<Self, LayoutError> {
         let directory = layout.embeddings(&spec.encoder_id)?;
-        Self::load(directory, spec, RECENT_BYTES)
+        Ok(Self::load(directory, spec, RECENT_BYTES)?.0)
     }
 
-    fn load(directory: PathBuf, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
+    /// The cache, and the parts that are damaged.
+    fn load(
+        directory: PathBuf,
+        spec: Spec,
+        budget: usize,
+    ) -> Result<(Self, Vec<PathBuf>), LayoutError> {
+        let mut to_move = Vec::new();
         let cache = Self {
             inner: Mutex::new(Inner {
                 index: Index::default(),
@@ -76,12 +86,12 @@ impl Cache {
             if let Err(error) = cache.add_part(&path) {
                 cache.lock().note_damage(Damage::new(&path, &error));
                 if error.is_damage() {
-                    layout.move_damaged(&path)?;
+                    to_move.push(path);
                 }
             }
         }
         cache.lock().index.settle();
-        Ok(cache)
+        Ok((cache, to_move))
     }
 
     pub fn spec(&self) -> &Spec {

@@ -126,10 +126,6 @@ impl Snapshot {
         }))
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub fn notes(&self) -> &SnapshotNotes {
         &self.notes
     }
