@@ -4,8 +4,10 @@ DIR     ?=
 OUT     ?= out
 MODEL   ?= demo
 ARGS    ?=
-# Of the scenes that `make truth` draws; recipes learn from other ones.
+# Of the scenes that `make truth` draws, recipes learn from other ones; and of what `make torture` does.
 SEED    ?= 424242
+KILLS   ?= 200
+FILES   ?= 1000000
 
 # A libtorch that the user has, by LIBTORCH or in /usr/lib; otherwise one that is fetched.
 LIBTORCH_FOLDER ?= $(CURDIR)/.libtorch
@@ -25,7 +27,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PACKAGES := $(CURDIR)/.python
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers test-readers doctor samples clean prerequisites
+.PHONY: help annotate build truth test format lint unit readers test-readers torture million doctor samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
@@ -61,6 +63,13 @@ readers: build $(PACKAGES)/installed
 
 test-readers: build $(PACKAGES)/warehouses ## Load a table into ClickHouse, PostgreSQL, Spark, ... (fetches 700 MB)
 	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/warehouses.py $(TARGET)/release/showtell $(TARGET)/warehouses
+
+torture: prerequisites $(FETCHED) ## Kill, starve and damage runs, often: KILLS=200 SEED=...
+	SEED=$(if $(filter environment command,$(firstword $(origin SEED))),$(SEED),$$(date +%s)) KILLS=$(KILLS) \
+		$(CARGO) test --locked --test it torture:: -- --nocapture --test-threads=1
+
+million: build ## Measure nights over FILES=1000000 files
+	$(PYTHON) scripts/million.py --showtell $(TARGET)/release/showtell --files $(FILES)
 
 doctor: build ## Tell what this machine has, and what is missing
 	$(TARGET)/release/showtell doctor

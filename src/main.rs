@@ -8,7 +8,10 @@ fn main() -> std::process::ExitCode {
     match cli::run(arguments.command, &terminal) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            tracing::error!("{error:#}");
+            match cli::advice::advice(&error) {
+                Some(advice) => tracing::error!("{error:#}. {advice}"),
+                None => tracing::error!("{error:#}"),
+            }
             cli::exit::Exit::of(&error).into()
         }
     }

@@ -54,6 +54,8 @@ pub struct RunConfig {
     pub limits: Limits,
     /// Images that go through the models together.
     pub batch: usize,
+    /// Rows in a part of the table; what a killed run has to do again is less.
+    pub part_rows: usize,
     /// How exactly features are kept, and therefore captioned from.
     pub cache_precision: cache::Precision,
     /// Whether features that were computed are kept for later runs.
@@ -120,7 +122,8 @@ pub fn run(
     let roots = walk.root_names();
     let layout = Layout::create(&config.out)?;
     let lock = Lock::acquire(&layout, started)?;
-    let state = State::open(&layout, &lock)?;
+    let mut state = State::open(&layout, &lock)?;
+    state.repair(started)?;
     let run_id = layout.next_run_id(started, random())?;
     let identity = models.identity();
     let cache = Arc::new(Cache::open(&layout, config.cache_spec(models))?);
@@ -131,9 +134,13 @@ pub fn run(
         .captioner
         .as_ref()
         .map(|_| state.captions(identity.clone()));
+    let damaged_cache = !cache.damaged().is_empty();
+    // Features that are gone are computed again, even of images whose captions stand.
+    let lost_features =
+        |known: &Known| damaged_cache && known.image_id.is_some_and(|id| !cache.contains(&id));
     let reading = ReadingStage::new(
         &cache,
-        captions.as_ref(),
+        captions.as_ref().filter(|_| !damaged_cache),
         identity.clone(),
         models.encoder.preprocess(),
         config.limits,
@@ -146,6 +153,7 @@ pub fn run(
         CacheWriter::new(Arc::clone(&cache), &layout, &run_id),
         &layout,
         run_id,
+        config.part_rows,
         live,
     );
 
@@ -153,7 +161,8 @@ pub fn run(
     let (read, chunks_to_caption) = bounded(QUEUE);
     let (captioned, chunks_to_write) = bounded(QUEUE);
     let (planned, computed, written) = std::thread::scope(|scope| {
-        let planning = scope.spawn(|| send_chunks(plan, config.batch, tasks, live, stop));
+        let planning =
+            scope.spawn(|| send_chunks(plan, config.batch, tasks, &lost_features, live, stop));
         let reading = scope.spawn(|| reading.run(chunks_to_read, read));
         let writing = scope.spawn(|| writing.run(chunks_to_write));
         let computed = captioning.run(chunks_to_caption, captioned);
@@ -166,6 +175,8 @@ pub fn run(
     planned?;
     live.skipped
         .store(walk.skipped().total(), Ordering::Relaxed);
+    // Whoever removed or replaced the directory meanwhile does not want this table in it.
+    lock.check()?;
 
     let publication = match &models.captioner {
         Some(_) => {
@@ -254,6 +265,7 @@ fn send_chunks<K>(
     plan: Plan<&mut Walk, K>,
     batch: usize,
     tasks: Sender<Vec<Task>>,
+    lost_features: &impl Fn(&Known) -> bool,
     live: &Live,
     stop: &AtomicBool,
 ) -> Result<(), PipelineError>
@@ -268,7 +280,7 @@ where
             stopped = true;
             break;
         }
-        let Some(task) = task(action?, live) else {
+        let Some(task) = task(action?, lost_features, live) else {
             continue;
         };
         chunk.push(task);
@@ -291,7 +303,7 @@ where
 }
 
 /// The work that an action asks for, if any.
-fn task(action: Action, live: &Live) -> Option<Task> {
+fn task(action: Action, lost_features: impl Fn(&Known) -> bool, live: &Live) -> Option<Task> {
     if !matches!(action, Action::Deleted(_)) {
         live::count(&live.found);
     }
@@ -307,6 +319,9 @@ fn task(action: Action, live: &Live) -> Option<Task> {
             because,
         }),
         Action::Recaption { file, known } => Some(Task::Recaption { file, known }),
+        Action::Unchanged { file, known } if lost_features(&known) => {
+            Some(Task::Recaption { file, known })
+        }
         Action::Unchanged { .. } => {
             live::count(&live.unchanged);
             None

@@ -107,6 +107,9 @@ pub fn properties() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
+        // No digest covers the indexes of pages.
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
         .set_column_encoding(values.clone(), Encoding::BYTE_STREAM_SPLIT)
         // The least and the greatest of 4,096 mixed features tell nobody anything.
         .set_column_statistics_enabled(values, EnabledStatistics::None)

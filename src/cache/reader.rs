@@ -4,7 +4,7 @@
 //! time, when asked for. A part or a row group that turns out damaged is named and passed over: its
 //! images are then computed again.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -38,8 +38,9 @@ struct Inner {
 }
 
 impl Cache {
-    /// Opens what earlier runs left for `spec`. Damaged parts are left out and listed by
-    /// [`damaged`](Self::damaged); half-written ones are removed, so the caller holds the lock.
+    /// Opens what earlier runs left for `spec`. Damaged parts are left out, moved out of
+    /// readers' way and listed by [`damaged`](Self::damaged); half-written ones are removed. So the
+    /// caller holds the lock.
     pub fn open(layout: &Layout, spec: Spec) -> Result<Self, LayoutError> {
         Self::with_budget(layout, spec, RECENT_BYTES)
     }
@@ -48,16 +49,26 @@ impl Cache {
     pub fn with_budget(layout: &Layout, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
         let directory = layout.embeddings(&spec.encoder_id)?;
         remove_temporaries(&directory, is_part)?;
-        Self::load(directory, spec, budget)
+        let (cache, to_move) = Self::load(directory, spec, budget)?;
+        for path in to_move {
+            layout.move_damaged(&path)?;
+        }
+        Ok(cache)
     }
 
     /// As [`open`](Self::open), but touches nothing, so that another run may hold the lock.
     pub fn peek(layout: &Layout, spec: Spec) -> Result<Self, LayoutError> {
         let directory = layout.embeddings(&spec.encoder_id)?;
-        Self::load(directory, spec, RECENT_BYTES)
+        Ok(Self::load(directory, spec, RECENT_BYTES)?.0)
     }
 
-    fn load(directory: PathBuf, spec: Spec, budget: usize) -> Result<Self, LayoutError> {
+    /// The cache, and the parts that are damaged.
+    fn load(
+        directory: PathBuf,
+        spec: Spec,
+        budget: usize,
+    ) -> Result<(Self, Vec<PathBuf>), LayoutError> {
+        let mut to_move = Vec::new();
         let cache = Self {
             inner: Mutex::new(Inner {
                 index: Index::default(),
@@ -74,10 +85,13 @@ impl Cache {
             let path = cache.directory.join(name);
             if let Err(error) = cache.add_part(&path) {
                 cache.lock().note_damage(Damage::new(&path, &error));
+                if error.is_damage() {
+                    to_move.push(path);
+                }
             }
         }
         cache.lock().index.settle();
-        Ok(cache)
+        Ok((cache, to_move))
     }
 
     pub fn spec(&self) -> &Spec {
@@ -167,6 +181,39 @@ impl Cache {
                 None
             }
         }
+    }
+
+    /// The parts of which a row group was found damaged.
+    pub(super) fn spoilt_parts(&self) -> Vec<usize> {
+        let inner = self.lock();
+        let parts: BTreeSet<_> = inner.unreadable.iter().map(|group| group.part).collect();
+        parts.into_iter().collect()
+    }
+
+    /// Where the part is.
+    pub(super) fn part_path(&self, part: usize) -> Option<PathBuf> {
+        Some(self.lock().parts.get(part)?.path().to_owned())
+    }
+
+    /// The images whose features can still be read from the part, and from no newer one.
+    pub(super) fn still_good(&self, part: usize) -> Vec<(ImageId, Vec<f32>)> {
+        let Some(file) = self.lock().parts.get(part).cloned() else {
+            return Vec::new();
+        };
+        let mut good = Vec::new();
+        for (row_group, ids) in file.ids().into_iter().flatten().enumerate() {
+            let group = Group { part, row_group };
+            let Some(features) = self.row_group(group) else {
+                continue;
+            };
+            let rows = ids.into_iter().zip(features.chunks_exact(self.spec.dims));
+            for (row, (id, features)) in rows.enumerate() {
+                if self.lock().index.find(&id) == Some((group, row)) {
+                    good.push((id, features.to_vec()));
+                }
+            }
+        }
+        good
     }
 
     /// Holds features until the part that they are written to is finished.

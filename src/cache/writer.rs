@@ -112,6 +112,23 @@ impl CacheWriter {
         Ok(Some(part))
     }
 
+    /// Writes again what can still be read of the parts that were found damaged while features were
+    /// asked for, and moves those aside. The last to be done: the features of an image that nobody
+    /// asks for are not missed before they are needed.
+    pub fn replace_spoilt_parts(&mut self) -> Result<(), CacheError> {
+        let parts = self.cache.spoilt_parts();
+        for part in &parts {
+            for (id, features) in self.cache.still_good(*part) {
+                self.append(id, &features)?;
+            }
+        }
+        self.finish_part()?;
+        for path in parts.iter().filter_map(|part| self.cache.part_path(*part)) {
+            self.layout.move_damaged(&path).map_err(TableError::from)?;
+        }
+        Ok(())
+    }
+
     /// The parts finished so far.
     pub fn parts(&self) -> &[Part] {
         &self.parts
@@ -357,6 +374,10 @@ mod tests {
             "{reason}"
         );
 
+        // That part has been moved out of the way.
+        let mut writer = CacheWriter::new(open(&layout, &spec), &layout, &run_id(2));
+        writer.append(id(1), &[1.0, 2.0]).unwrap();
+        writer.finish_part().unwrap();
         let other = layout.embeddings("inception").unwrap();
         std::fs::rename(layout.embeddings(&spec.encoder_id).unwrap(), other).unwrap();
         let moved = Spec {

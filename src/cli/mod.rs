@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+pub mod advice;
 pub mod exit;
 pub mod terminal;
 
@@ -113,7 +114,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
 
 /// A flag that the first Ctrl-C or termination signal sets; the second ends the process at once.
 fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the shutdown looks at the flag before it is set.
@@ -121,5 +122,7 @@ fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .context("cannot listen for signals")?;
     }
+    // Caught, so that a limit on file sizes fails the write, which names the file, and not the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("cannot listen for signals")?;
     Ok(stop)
 }

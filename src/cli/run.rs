@@ -15,6 +15,7 @@ use showtell::encoder::Layer;
 use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
 use showtell::nightly::{Guards, RunOutcome, RunSummary};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
+use showtell::table::PART_ROWS;
 
 use super::config_file::ConfigFileArguments;
 use super::models::{Records, Sources};
@@ -60,6 +61,9 @@ pub struct ArchiveArguments {
     /// Images that go through the network together
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
     batch: u16,
+    /// Rows in a part of the table: fewer cost less when a run is killed, and make more files
+    #[arg(long, value_name = "N", default_value_t = PART_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Computing")]
+    part_rows: u32,
     /// Keep features in fp32 instead of rounding them to bfloat16: twice the space
     #[arg(long, help_heading = "Computing")]
     full_precision_cache: bool,
@@ -163,6 +167,7 @@ impl ArchiveArguments {
                 max_memory: self.max_memory,
             },
             batch: usize::from(self.batch),
+            part_rows: self.part_rows as usize,
             cache_precision: match self.full_precision_cache {
                 true => cache::Precision::Full,
                 false => cache::Precision::default(),

@@ -1,8 +1,11 @@
-//! Kills runs at every moment, and looks at what the next run finds.
+//! Kills runs at every moment, or the machine under them, and looks at what the next run finds.
 //!
 //! After each step that changes the disk the output directory is copied as it is: that is what a
-//! killed run leaves. From each copy the next run has to start with exactly the rows of the parts
-//! finished by then, none lost and none twice, and with the features of each of them.
+//! killed run leaves. Or only what was synced by then is copied: that is what a power loss leaves.
+//! From each copy the next run has to start with exactly the rows of the parts finished by then, none
+//! lost and none twice, and with the features of each of them.
+
+mod disk;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,6 +16,8 @@ use std::sync::Arc;
 
 use chrono::DateTime;
 use proptest::prelude::*;
+
+use disk::Disk;
 
 use super::publication::set_aside;
 use super::{Counts, Lock, RunOutcome, RunSummary, State};
@@ -106,42 +111,82 @@ impl Expected {
     }
 }
 
+/// What ends a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Accident {
+    /// What is on the disk stays.
+    Kill,
+    /// Of what was not synced, nothing had reached the disk.
+    PowerLoss,
+    /// Of what was not synced, the names had reached the disk.
+    PowerLossAfterNames,
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(20))]
 
     #[test]
     fn a_kill_at_any_moment_loses_nothing_that_was_finished(runs in runs()) {
-        let (out, copies) = (scratch(), scratch());
-        let expected = Rc::new(RefCell::new(Expected::default()));
-        let watch = {
-            let (out, expected) = (out.path().to_owned(), expected.clone());
-            move |step: &'static str, path: &Path| {
-                let mut expected = expected.borrow_mut();
-                let name = path.file_name().unwrap().to_string_lossy();
-                if step == "rename" && path.starts_with(out.join("captions")) {
-                    expected.finish_part();
-                } else if step == "rename" && name == "captions.arrow" {
-                    expected.publish();
-                } else if step == "move" {
-                    let run_id = name.strip_prefix("run=").unwrap().parse().unwrap();
-                    expected.pending.remove(&run_id);
-                }
-                expected.kills += 1;
-                let copy = copies.path().join(expected.kills.to_string());
-                copy_tree(&out, &copy);
-                check(&copy, &expected, step, path);
-                fs::remove_dir_all(&copy).unwrap();
-            }
-        };
-        steps::watched(watch, || {
-            for (number, run) in (1..).zip(&runs) {
-                annotate(out.path(), run_id(number), run, &expected);
-            }
-        });
-        let expected = expected.borrow();
-        prop_assert!(expected.kills > 0);
-        check(out.path(), &expected, "end", out.path());
+        suffer(&runs, Accident::Kill);
     }
+
+    #[test]
+    fn a_power_loss_at_any_moment_loses_nothing_that_was_finished(runs in runs()) {
+        suffer(&runs, Accident::PowerLoss);
+        suffer(&runs, Accident::PowerLossAfterNames);
+    }
+}
+
+/// Does `runs`, and at every moment looks at what `accident` would have left.
+fn suffer(runs: &[Run], accident: Accident) {
+    let (out, copies) = (scratch(), scratch());
+    let expected = Rc::new(RefCell::new(Expected::default()));
+    let mut disk = Disk::new(out.path());
+    let watch = {
+        let (out, expected) = (out.path().to_owned(), expected.clone());
+        move |step: &'static str, path: &Path| {
+            disk.step(step, path);
+            let mut expected = expected.borrow_mut();
+            // From this step on a file is there.
+            let named = match accident {
+                Accident::PowerLoss => "sync directory",
+                _ => "rename",
+            };
+            let name = path.file_name().unwrap().to_string_lossy();
+            let moved = match accident {
+                Accident::PowerLoss => "sync directory",
+                _ => "move",
+            };
+            let is_part = name.ends_with(".parquet");
+            if step == named && is_part && path.starts_with(out.join("captions")) {
+                expected.finish_part();
+            } else if step == named && name == "captions.arrow" {
+                expected.publish();
+            } else if step == moved
+                && path.starts_with(out.join("refused"))
+                && let Some(run_id) = name.strip_prefix("run=")
+            {
+                expected.pending.remove(&run_id.parse().unwrap());
+            }
+            expected.kills += 1;
+            let copy = copies.path().join(expected.kills.to_string());
+            match accident {
+                Accident::Kill => copy_tree(&out, &copy),
+                Accident::PowerLoss => disk.write_durable(&copy),
+                Accident::PowerLossAfterNames => disk.write_with_names(&copy),
+            }
+            check(&copy, &expected, step, path);
+            fs::remove_dir_all(&copy).unwrap();
+        }
+    };
+    steps::watched(watch, || {
+        for (number, run) in (1..).zip(runs) {
+            annotate(out.path(), run_id(number), run, &expected);
+        }
+    });
+    let expected = expected.borrow();
+    assert!(expected.kills > 0);
+    check(out.path(), &expected, "end", out.path());
 }
 
 /// What a run does, in the order in which it does it.

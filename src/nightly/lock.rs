@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,7 +15,8 @@ use crate::table::{FileError, Layout};
 /// The right to write to an output directory, until it is dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 /// The lock could not be had.
@@ -26,6 +28,8 @@ pub enum LockError {
         /// Process, machine and time, as the holder wrote them.
         by: String,
     },
+    #[error("{} is another file than when the run began", .0.display())]
+    Replaced(PathBuf),
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -66,7 +70,22 @@ impl Lock {
         file.set_len(0)
             .and_then(|()| file.write_all(holder.as_bytes()))
             .map_err(FileError::on("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file, path })
+    }
+
+    /// Sees that the lock is still the one at its place: the output directory may have been removed
+    /// since, or another one put there, which another run may have locked.
+    pub fn check(&self) -> Result<(), LockError> {
+        let at_its_place = fs::metadata(&self.path);
+        let held = self.file.metadata();
+        let same = at_its_place.and_then(|there| {
+            let held = held?;
+            Ok((there.dev(), there.ino()) == (held.dev(), held.ino()))
+        });
+        match same.map_err(FileError::on("find again", &self.path))? {
+            true => Ok(()),
+            false => Err(LockError::Replaced(self.path.clone())),
+        }
     }
 }
 
@@ -103,6 +122,18 @@ mod tests {
         }
         drop(held);
         Lock::acquire(&layout, now).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_was_replaced_is_noticed() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let held = Lock::acquire(&layout, DateTime::UNIX_EPOCH).unwrap();
+        held.check().unwrap();
+        fs::remove_file(layout.lock()).unwrap();
+        assert!(matches!(held.check(), Err(LockError::File(_))));
+        fs::write(layout.lock(), "").unwrap();
+        assert!(matches!(held.check(), Err(LockError::Replaced(path)) if path == layout.lock()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod lock;
 mod model_source;
 mod plan;
 mod publication;
+mod repair;
 mod state;
 mod summary;
 mod tally;

@@ -4,6 +4,9 @@
 //! that was interrupted has written parts but no snapshot, and its parts are as good as any. A
 //! snapshot names the last run whose rows it holds, and runs are numbered in their order, so what is
 //! later is never in doubt. If the snapshot is lost or damaged, all parts together are the table.
+//!
+//! Every file that holds rows is checked, also those whose rows the snapshot holds: whoever reads the
+//! parts would trip over a damaged one, and the snapshot may be the next to go.
 
 use std::path::PathBuf;
 
@@ -11,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::Lock;
 use super::known_captions::{CaptionSource, KnownCaptions};
-use super::summary::{RunOutcome, RunSummary};
+use super::summary::{RunOutcome, RunSummary, SummaryError};
 use crate::table::{
     Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row,
     RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part,
@@ -24,8 +27,14 @@ const BATCH_ROWS: usize = 1024;
 /// What earlier runs left.
 #[derive(Debug)]
 pub struct State {
-    layout: Layout,
+    pub(super) layout: Layout,
     snapshot: Option<Snapshot>,
+    /// Undamaged parts of the runs whose rows the snapshot holds, oldest first.
+    pub(super) older: Vec<PathBuf>,
+    /// Whether such a part is damaged, so that some rows are in the snapshot alone.
+    pub(super) lacks_rows: bool,
+    /// Damaged files that nothing will write over.
+    pub(super) to_move: Vec<PathBuf>,
     /// Parts of runs later than the snapshot, oldest first.
     parts: Vec<PathBuf>,
     later_runs: Vec<RunId>,
@@ -45,11 +54,16 @@ pub enum StateError {
     File(#[from] FileError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Table(#[from] TableError),
+    #[error(transparent)]
+    Summary(#[from] SummaryError),
 }
 
 impl State {
-    /// Reads what is there, checking every file that it will use. Removes what interrupted runs left
-    /// half-written. Damaged files are left out and listed by [`damaged`](Self::damaged).
+    /// Reads what is there, checking every file. Removes what interrupted runs left half-written.
+    /// Damaged files are left out and listed by [`damaged`](Self::damaged); they stay where they are
+    /// until [`repair`](Self::repair).
     pub fn open(layout: &Layout, _held: &Lock) -> Result<Self, StateError> {
         let removed = clean(layout)?;
         let state = Self::peek(layout)?;
@@ -62,6 +76,9 @@ impl State {
         let mut state = Self {
             layout: layout.clone(),
             snapshot: None,
+            older: Vec::new(),
+            lacks_rows: false,
+            to_move: Vec::new(),
             parts: Vec::new(),
             later_runs: Vec::new(),
             published_until: None,
@@ -69,7 +86,8 @@ impl State {
             damaged: Vec::new(),
             removed: Vec::new(),
         };
-        state.open_snapshot();
+        state.open_snapshot()?;
+        state.check_summaries()?;
         let last = state
             .snapshot
             .as_ref()
@@ -79,14 +97,24 @@ impl State {
             None => last_published(layout)?,
         };
         for run_id in layout.runs_with_rows()? {
-            if last.is_some_and(|last| run_id <= last) {
-                continue;
+            let in_snapshot = last.is_some_and(|last| run_id <= last);
+            if !in_snapshot {
+                state.later_runs.push(run_id);
             }
-            state.later_runs.push(run_id);
             for path in layout.parts(&run_id)? {
-                match PartFile::open(&path).and_then(|part| part.check()) {
+                let checked = PartFile::open(&path).and_then(|part| match in_snapshot {
+                    true => part.verify(),
+                    false => part.check(),
+                });
+                match checked {
+                    Ok(()) if in_snapshot => state.older.push(path),
                     Ok(()) => state.parts.push(path),
-                    Err(error) => state.note_damage(Damage::new(&path, &error)),
+                    Err(error) if !error.is_damage() => return Err(error.into()),
+                    Err(error) => {
+                        state.note_damage(Damage::new(&path, &error));
+                        state.lacks_rows |= in_snapshot;
+                        state.to_move.push(path);
+                    }
                 }
             }
             if Some(run_id) <= state.published_until {
@@ -96,7 +124,7 @@ impl State {
         Ok(state)
     }
 
-    fn open_snapshot(&mut self) {
+    fn open_snapshot(&mut self) -> Result<(), StateError> {
         let path = self.layout.snapshot();
         let checked = Snapshot::open(&path).and_then(|snapshot| match snapshot {
             Some(snapshot) => snapshot.check().map(|()| Some(snapshot)),
@@ -104,8 +132,27 @@ impl State {
         });
         match checked {
             Ok(snapshot) => self.snapshot = snapshot,
+            Err(error) if !error.is_damage() => return Err(error.into()),
+            // Left where it is: the run that was asked for puts a new one in its place.
             Err(error) => self.note_damage(Damage::new(&path, &error)),
         }
+        Ok(())
+    }
+
+    /// Nothing here depends on a summary that cannot be read, but whoever reads them would trip over it.
+    fn check_summaries(&mut self) -> Result<(), StateError> {
+        for run_id in self.layout.runs_with_summary()? {
+            match RunSummary::read(&self.layout, &run_id) {
+                Ok(_) => {}
+                Err(error @ SummaryError::Json { .. }) => {
+                    let path = self.layout.summary(&run_id);
+                    self.note_damage(Damage::new(&path, &error));
+                    self.to_move.push(path);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     fn note_damage(&mut self, damage: Damage) {
@@ -119,10 +166,7 @@ impl State {
 
     /// The current row of each image, in order.
     pub fn known(&self) -> Result<KnownRows, TableError> {
-        Ok(KnownRows {
-            merge: Merge::new(self.sources(&known_schema())?),
-            shared: Shared::default(),
-        })
+        Ok(KnownRows::new(self.sources(&known_schema())?))
     }
 
     /// The current rows, captions and all, in order.
@@ -267,6 +311,15 @@ fn clean(layout: &Layout) -> Result<Vec<PathBuf>, StateError> {
 pub struct KnownRows {
     merge: Merge,
     shared: Shared,
+}
+
+impl KnownRows {
+    pub(super) fn new(sources: Vec<Source>) -> Self {
+        Self {
+            merge: Merge::new(sources),
+            shared: Shared::default(),
+        }
+    }
 }
 
 impl Iterator for KnownRows {

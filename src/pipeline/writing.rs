@@ -8,7 +8,7 @@ use super::PipelineError;
 use super::captioning::Finished;
 use super::live::Live;
 use crate::cache::CacheWriter;
-use crate::table::{Layout, PART_ROWS, Part, PartWriter, RunId};
+use crate::table::{Layout, Part, PartWriter, RunId};
 
 /// A part is finished after this long, however few rows it has: what a kill can cost.
 const PART_TIME: Duration = Duration::from_secs(300);
@@ -26,6 +26,8 @@ pub struct WritingStage<'a> {
     layout: &'a Layout,
     run_id: RunId,
     live: &'a Live,
+    /// Rows at which a part is finished.
+    part_rows: usize,
     part: PartWriter,
     part_begun: Instant,
     parts: Vec<Part>,
@@ -34,12 +36,19 @@ pub struct WritingStage<'a> {
 }
 
 impl<'a> WritingStage<'a> {
-    pub fn new(features: CacheWriter, layout: &'a Layout, run_id: RunId, live: &'a Live) -> Self {
+    pub fn new(
+        features: CacheWriter,
+        layout: &'a Layout,
+        run_id: RunId,
+        part_rows: usize,
+        live: &'a Live,
+    ) -> Self {
         WritingStage {
             features,
             layout,
             run_id,
             live,
+            part_rows,
             part: PartWriter::create(layout, &run_id, 0),
             part_begun: Instant::now(),
             parts: Vec::new(),
@@ -57,7 +66,7 @@ impl<'a> WritingStage<'a> {
                 }
                 for row in rows {
                     self.part.push(row);
-                    if self.part.len() >= PART_ROWS {
+                    if self.part.len() >= self.part_rows {
                         self.finish_part()?;
                     }
                 }
@@ -68,7 +77,11 @@ impl<'a> WritingStage<'a> {
             })?;
         }
         let live = self.live;
-        live.write.time(0, || self.finish_part())?;
+        live.write.time(0, || {
+            self.finish_part()?;
+            self.features.replace_spoilt_parts()?;
+            Ok::<_, PipelineError>(())
+        })?;
         Ok(WrittenParts {
             captions: self.parts,
             embeddings: self.features.parts().to_vec(),

@@ -129,7 +129,7 @@ impl Drop for DurableFile {
 }
 
 /// Creates `path` and what is missing above it, durably.
-pub fn create_dir(path: &Path) -> Result<(), FileError> {
+pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -137,16 +137,30 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
     {
-        create_dir(parent)?;
+        create_dir_all(parent)?;
     }
+    create_dir(path)
+}
+
+/// Creates `path` durably. What is above it has to be there: an output directory that somebody
+/// removed during a run is not made again behind the back of its lock.
+pub fn create_dir(path: &Path) -> Result<(), FileError> {
     match fs::create_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(FileError::on("create the directory", path)(error)),
-        Ok(()) => {
-            step("create directory", path);
-            sync_parent(path)
-        }
+        // Synced all the same: the run that made it may have been killed before it could.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) => return Err(FileError::on("create the directory", path)(error)),
+        Ok(()) => step("create directory", path),
     }
+    sync_parent(path)?;
+    step("sync directory", path);
+    Ok(())
+}
+
+/// Moves the file `from` to `to`, whose parent must exist, durably.
+pub fn move_file(from: &Path, to: &Path) -> Result<(), FileError> {
+    fs::rename(from, to).map_err(FileError::on("move", from))?;
+    sync_parent(to)?;
+    sync_parent(from)
 }
 
 /// Moves the directory `from` to `to`, whose parent must exist, durably and at one stroke.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
+use rustix::io::Errno;
 
 use super::durable::FileError;
 
@@ -49,6 +50,17 @@ pub enum TableError {
 }
 
 impl TableError {
+    /// Whether the file itself is at fault. A permission, or a share that is away, says nothing of
+    /// what is in it.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            TableError::File(error) => {
+                error.source.raw_os_error() == Some(Errno::IO.raw_os_error())
+            }
+            _ => true,
+        }
+    }
+
     pub(crate) fn parquet(doing: &'static str, path: &Path) -> impl FnOnce(ParquetError) -> Self {
         move |source| Self::Parquet {
             doing,

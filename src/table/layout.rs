@@ -8,6 +8,7 @@
 //!   embeddings/<encoder_id>/part-<run_id>-00000.parquet
 //!   runs/<run_id>.json                             what the run did; written last
 //!   refused/run=<run_id>/part-00000.parquet        rows that a guard kept out of the table
+//!   damaged/captions/run=<run_id>/...              files found damaged, out of readers' way
 //! ```
 //!
 //! Nothing else knows these names.
@@ -17,9 +18,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rustix::fs::{Access, access};
 
 use super::RunId;
-use super::durable::{FileError, create_dir, move_dir, names};
+use super::durable::{FileError, create_dir, create_dir_all, move_dir, move_file, names};
 
 const LOCK: &str = ".lock";
 const CAPTIONS: &str = "captions";
@@ -27,6 +29,7 @@ const SNAPSHOT: &str = "captions.arrow";
 const EMBEDDINGS: &str = "embeddings";
 const RUNS: &str = "runs";
 const REFUSED: &str = "refused";
+const DAMAGED: &str = "damaged";
 
 /// Where everything below one output directory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +64,7 @@ impl Layout {
     /// writable.
     pub fn create(out: &Path) -> Result<Self, LayoutError> {
         match fs::metadata(out) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir(out)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create_dir_all(out)?,
             Err(error) => return Err(FileError::on("look at", out)(error).into()),
             Ok(found) if !found.is_dir() => return Err(LayoutError::NotADirectory(out.to_owned())),
             Ok(_) => {}
@@ -81,6 +84,16 @@ impl Layout {
             })?;
         for directory in [CAPTIONS, EMBEDDINGS, RUNS] {
             create_dir(&out.join(directory))?;
+        }
+        // Found out now rather than when the first hours of work are to be written.
+        for directory in ["", CAPTIONS, EMBEDDINGS, RUNS] {
+            let path = out.join(directory);
+            access(&path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).map_err(
+                |errno| LayoutError::NotWritable {
+                    path,
+                    source: errno.into(),
+                },
+            )?;
         }
         Ok(layout)
     }
@@ -105,7 +118,7 @@ impl Layout {
     /// Someone else's directory is left alone, lest rows and photographs get mixed up.
     fn check_ours(&self) -> Result<(), LayoutError> {
         let names = names(&self.out)?;
-        let ours = [CAPTIONS, SNAPSHOT, EMBEDDINGS, RUNS, REFUSED];
+        let ours = [CAPTIONS, SNAPSHOT, EMBEDDINGS, RUNS, REFUSED, DAMAGED];
         if names.iter().any(|name| ours.contains(&name.as_str())) {
             return Ok(());
         }
@@ -188,6 +201,18 @@ impl Layout {
         self.summaries().join(format!("{run_id}.json"))
     }
 
+    /// Moves a damaged file to `damaged/`, so that it neither fails the programs that read the table
+    /// nor is found again by the next run. Returns where it is now.
+    pub fn move_damaged(&self, path: &Path) -> Result<PathBuf, FileError> {
+        let below = path.strip_prefix(&self.out).unwrap_or(path);
+        let aside = self.out.join(DAMAGED).join(below);
+        if let Some(directory) = aside.parent() {
+            create_dir_all(directory)?;
+        }
+        move_file(path, &aside)?;
+        Ok(aside)
+    }
+
     /// `path` below the output directory, `/`-separated.
     pub fn relative(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.out).unwrap_or(path);
@@ -249,10 +274,14 @@ fn runs_in(directory: &Path) -> Result<Vec<RunId>, LayoutError> {
 
 /// Whether a file is named as a part of a run's rows.
 pub fn is_part(name: &str) -> bool {
-    let number = name
-        .strip_prefix("part-")
-        .and_then(|rest| rest.strip_suffix(".parquet"));
-    number.is_some_and(|number| number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit()))
+    part_number(name).is_some()
+}
+
+/// The number of a part of a run's rows, if it is named as one.
+pub fn part_number(name: &str) -> Option<u32> {
+    let number = name.strip_prefix("part-")?.strip_suffix(".parquet")?;
+    let plain = number.len() >= 5 && number.bytes().all(|b| b.is_ascii_digit());
+    number.parse().ok().filter(|_| plain)
 }
 
 /// The name of a part of a run's embeddings.

@@ -27,7 +27,7 @@ pub use durable::{DurableFile, FileError, Written};
 pub(crate) use durable::{create_dir, names, remove_temporaries};
 pub use error::{Damage, TableError};
 pub use layout::{Layout, LayoutError};
-pub(crate) use layout::{embeddings_part, embeddings_run, is_part};
+pub(crate) use layout::{embeddings_part, embeddings_run, is_part, part_number};
 pub use merge::{Deletions, KeyedBatch, Merge, MergedRow, Source};
 pub use parts::{PART_ROWS, Part, PartFile, PartWriter};
 pub use row::{Identity, Outcome, Row};

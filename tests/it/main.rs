@@ -30,5 +30,7 @@ mod nights;
 mod scenes;
 /// Captions written and read back by the arrow and parquet crates.
 mod table;
+/// The command ill-treated: killed, without room, over damaged files.
+mod torture;
 /// The encoder against torchvision.
 mod vgg16;
