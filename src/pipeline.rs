@@ -11,6 +11,7 @@
 //! order from end to end. A bad image is data: it travels with the good ones and becomes a row.
 
 mod captioning;
+mod concluding;
 mod forecast;
 mod live;
 mod models;
@@ -31,12 +32,13 @@ use crate::cache::{self, Cache, CacheError, CacheWriter, Spec};
 use crate::captioner::CaptionerError;
 use crate::encoder::EncoderError;
 use crate::nightly::{
-    self, Action, Guards, Lock, LockError, ModelSource, Plan, PlanError, PlanOptions, Publication,
-    PublicationError, RunOutcome, RunSummary, State, StateError, SummaryError, Verdict,
+    Action, Guards, Lock, LockError, ModelSource, Plan, PlanError, PlanOptions, PublicationError,
+    RunSummary, State, StateError, SummaryError,
 };
-use crate::table::{Identity, Known, Layout, LayoutError, SnapshotNotes, TableError};
+use crate::table::{Identity, Known, Layout, LayoutError, TableError};
 
 use captioning::CaptioningStage;
+use concluding::Conclusion;
 pub use forecast::{Forecast, forecast};
 pub use live::Live;
 pub use models::{DeferredCaptioner, DeferredEncoder, Load, Models};
@@ -178,86 +180,18 @@ pub fn run(
     // Whoever removed or replaced the directory meanwhile does not want this table in it.
     lock.check()?;
 
-    let publication = match &models.captioner {
-        Some(_) => {
-            let notes = SnapshotNotes {
-                run_id,
-                model: config.model.clone(),
-            };
-            let publish = || {
-                nightly::publish(
-                    &layout,
-                    &state,
-                    parts.captions,
-                    &identity,
-                    &config.guards,
-                    &notes,
-                )
-            };
-            live.write.time(1, publish)?
-        }
-        None => Publication::nothing(),
-    };
-    let mut warnings: Vec<String> = Vec::new();
-    for damage in state.damaged().iter().chain(&cache.damaged()) {
-        warnings.push(format!(
-            "{} was left out: {}",
-            damage.path.display(),
-            damage.reason
-        ));
-    }
-    if let Verdict::Refused(interrupted) = &publication.verdict {
-        for run_id in interrupted {
-            warnings.push(format!(
-                "the rows of {run_id}, which was interrupted, are set aside too"
-            ));
-        }
-    }
-    let summary = RunSummary {
+    Conclusion {
+        config,
+        models,
+        live,
+        layout: &layout,
+        state: &state,
+        cache: &cache,
         run_id,
-        // Asked to stop when all was found already, a run is as whole as any other.
-        outcome: match publication.verdict {
-            Verdict::Refused(_) => RunOutcome::Refused,
-            Verdict::Published(_) if live.walked.load(Ordering::Relaxed) => RunOutcome::Published,
-            Verdict::Published(_) => RunOutcome::Interrupted,
-        },
         started,
-        finished: Utc::now(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
         roots,
-        options: config.options.clone(),
-        model: config.model.clone(),
-        encoder_id: identity.encoder_id.to_string(),
-        encoder_source: Some(config.encoder_source.clone()),
-        captioner_id: models
-            .captioner
-            .as_ref()
-            .map(|_| identity.captioner_id.to_string()),
-        captioner_source: config.captioner_source.clone(),
-        decoding: models
-            .captioner
-            .as_ref()
-            .map(|_| identity.decoding.to_string()),
-        counts: live.counts(),
-        bytes_read: live.bytes.load(Ordering::Relaxed),
-        stages: live.stages(),
-        captions: publication.captions,
-        embeddings: parts.embeddings,
-        snapshot: match publication.verdict {
-            Verdict::Published(snapshot) => snapshot,
-            Verdict::Refused(_) => None,
-        },
-        caption_sample: publication.caption_sample,
-        findings: publication
-            .findings
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        warnings,
-    };
-    summary.counts.check()?;
-    summary.write(&layout)?;
-    Ok(summary)
+    }
+    .of(parts)
 }
 
 /// Sends what the plan finds in chunks of `batch`, so that the models get whole batches.

@@ -43,13 +43,13 @@ impl Forecast {
     }
 
     /// Images that may need the encoder.
-    fn to_encode(&self) -> u64 {
+    fn for_encoder(&self) -> u64 {
         self.new + self.changed + self.retry + self.reread
     }
 
     /// Images that may need the captioner.
-    fn to_caption(&self) -> u64 {
-        self.to_encode() + self.recaption
+    fn for_captioner(&self) -> u64 {
+        self.for_encoder() + self.recaption
     }
 }
 
@@ -145,10 +145,10 @@ fn time(
     });
     let mut work = vec![
         (forecast.bytes_to_read, read),
-        (forecast.to_encode(), encode),
+        (forecast.for_encoder(), encode),
     ];
     if caption {
-        work.push((forecast.to_caption(), captions));
+        work.push((forecast.for_captioner(), captions));
     }
     let needed = work.into_iter().filter(|(amount, _)| *amount > 0);
     let seconds = needed

@@ -1,0 +1,106 @@
+//! Turns what the stages have written into the current table, if guards let it, and the run's summary.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+
+use super::writing::WrittenParts;
+use super::{Live, Models, PipelineError, RunConfig};
+use crate::cache::Cache;
+use crate::nightly::{Publication, RunOutcome, RunSummary, State, Verdict, publish};
+use crate::table::{Layout, Part, RunId, SnapshotNotes};
+
+/// What is known of a run whose stages are done.
+pub struct Conclusion<'a> {
+    pub config: &'a RunConfig,
+    pub models: &'a Models,
+    pub live: &'a Live,
+    pub layout: &'a Layout,
+    pub state: &'a State,
+    pub cache: &'a Cache,
+    pub run_id: RunId,
+    pub started: DateTime<Utc>,
+    pub roots: Vec<String>,
+}
+
+impl Conclusion<'_> {
+    /// Publishes `parts` or sets them aside, and leaves the summary, which is the last that is written.
+    pub fn of(self, parts: WrittenParts) -> Result<RunSummary, PipelineError> {
+        let publication = match &self.models.captioner {
+            Some(_) => self.live.write.time(1, || self.publish(parts.captions))?,
+            // Features are kept by content; they need no table.
+            None => Publication::nothing(),
+        };
+        let warnings = self.warnings(&publication.verdict);
+        // Asked to stop when all was found already, a run is as whole as any other.
+        let whole = self.live.walked.load(Ordering::Relaxed);
+        let (outcome, snapshot) = match publication.verdict {
+            Verdict::Refused(_) => (RunOutcome::Refused, None),
+            Verdict::Published(snapshot) if whole => (RunOutcome::Published, snapshot),
+            Verdict::Published(snapshot) => (RunOutcome::Interrupted, snapshot),
+        };
+        let Self { config, live, .. } = self;
+        let findings = publication.findings.iter();
+        let identity = self.models.identity();
+        let captions = self.models.captioner.is_some();
+        let summary = RunSummary {
+            run_id: self.run_id,
+            outcome,
+            started: self.started,
+            finished: Utc::now(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            roots: self.roots,
+            options: config.options.clone(),
+            model: config.model.clone(),
+            encoder_id: identity.encoder_id.to_string(),
+            encoder_source: Some(config.encoder_source.clone()),
+            captioner_id: captions.then(|| identity.captioner_id.to_string()),
+            captioner_source: config.captioner_source.clone(),
+            decoding: captions.then(|| identity.decoding.to_string()),
+            counts: live.counts(),
+            bytes_read: live.bytes.load(Ordering::Relaxed),
+            stages: live.stages(),
+            captions: publication.captions,
+            embeddings: parts.embeddings,
+            snapshot,
+            caption_sample: publication.caption_sample,
+            findings: findings.map(ToString::to_string).collect(),
+            warnings,
+        };
+        summary.counts.check()?;
+        summary.write(self.layout)?;
+        Ok(summary)
+    }
+
+    fn publish(&self, captions: Vec<Part>) -> Result<Publication, PipelineError> {
+        let notes = SnapshotNotes {
+            run_id: self.run_id,
+            model: self.config.model.clone(),
+        };
+        let identity = self.models.identity();
+        let guards = &self.config.guards;
+        Ok(publish(
+            self.layout,
+            self.state,
+            captions,
+            &identity,
+            guards,
+            &notes,
+        )?)
+    }
+
+    fn warnings(&self, verdict: &Verdict) -> Vec<String> {
+        let cache = self.cache.damaged();
+        let damaged = self.state.damaged().iter().chain(&cache);
+        let damaged = damaged
+            .map(|damage| format!("{} was left out: {}", damage.path.display(), damage.reason));
+        let aside = match verdict {
+            Verdict::Refused(interrupted) => interrupted.as_slice(),
+            Verdict::Published(_) => &[],
+        };
+        let aside = aside.iter().map(|run_id| {
+            format!("the rows of {run_id}, which was interrupted, are set aside too")
+        });
+        damaged.chain(aside).collect()
+    }
+}
