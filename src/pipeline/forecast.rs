@@ -156,3 +156,83 @@ fn time(
         .collect::<Option<Vec<_>>>()?;
     Duration::try_from_secs_f64(seconds.into_iter().fold(0.0, f64::max)).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::nightly::StageTime;
+    use crate::table::arbitrary::{identity, run_id};
+
+    /// A run that read 1000 bytes a second and did so many images a second in the other stages.
+    fn run(encoder_id: &str, encode: u64, caption: u64) -> RunSummary {
+        let made = identity("captioner");
+        let stages = BTreeMap::from([
+            ("read", StageTime::new(50, 10.0)),
+            ("encode", StageTime::new(10 * encode, 10.0)),
+            ("caption", StageTime::new(10 * caption, 10.0)),
+        ]);
+        let summary = serde_json::json!({
+            "run_id": run_id(1),
+            "outcome": "published",
+            "started": "2025-01-01T00:00:00Z",
+            "finished": "2025-01-01T00:01:00Z",
+            "version": "0",
+            "roots": [],
+            "options": {},
+            "model": "demo",
+            "encoder_id": encoder_id,
+            "captioner_id": &*made.captioner_id,
+            "decoding": &*made.decoding,
+            "counts": {
+                "found": 0, "captioned": 0, "failed": 0, "unchanged": 0, "unchanged_failed": 0,
+                "deleted": 0, "not_images": 0, "skipped": 0, "embedded": 0, "from_cache": 0,
+                "duplicates": 0,
+            },
+            "bytes_read": 10_000,
+            "stages": stages,
+            "captions": [],
+            "embeddings": [],
+            "warnings": [],
+        });
+        serde_json::from_value(summary).unwrap()
+    }
+
+    fn seconds(forecast: Forecast, earlier: &[RunSummary]) -> Option<f64> {
+        let time = time(&forecast, earlier, &identity("captioner"), true);
+        time.map(|time| time.as_secs_f64())
+    }
+
+    #[test]
+    fn the_slowest_stage_tells_how_long_it_takes() {
+        let earlier = [run("encoder", 2, 5)];
+        let new = |new, bytes_to_read| Forecast {
+            new,
+            bytes_to_read,
+            ..Forecast::default()
+        };
+        assert_eq!(seconds(new(100, 1000), &earlier), Some(50.0));
+        assert_eq!(seconds(new(100, 90_000), &earlier), Some(90.0));
+        let recaption = Forecast {
+            recaption: 100,
+            ..Forecast::default()
+        };
+        assert_eq!(seconds(recaption, &earlier), Some(20.0));
+        assert_eq!(seconds(Forecast::default(), &earlier), Some(0.0));
+    }
+
+    #[test]
+    fn rates_are_those_of_the_last_run_that_did_the_work() {
+        let new = Forecast {
+            new: 100,
+            ..Forecast::default()
+        };
+        let quiet = run("encoder", 0, 0);
+        let earlier = [run("encoder", 1, 5), run("encoder", 2, 5), quiet.clone()];
+        assert_eq!(seconds(new, &earlier), Some(50.0));
+        assert_eq!(seconds(new, &[quiet]), None);
+        assert_eq!(seconds(new, &[run("another", 2, 5)]), None);
+        assert_eq!(seconds(Forecast::default(), &[]), Some(0.0));
+    }
+}
