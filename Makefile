@@ -27,7 +27,7 @@ TARGET  := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PACKAGES := $(CURDIR)/.python
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers test-readers torture million doctor samples clean prerequisites
+.PHONY: help annotate build truth test format lint unit readers test-readers torture million doctor peak samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
@@ -81,6 +81,9 @@ truth: build ## Tell how much of what the demonstration model says of 1,000 unse
 		--model $(MODEL) --beam 3
 	$(TARGET)/release/showtell evaluate --references $(TARGET)/truth/scenes/scenes.json \
 		--candidates $(TARGET)/truth/out
+
+peak: build ## Tell whether the peak memory of 6,000 images is that of 600
+	$(PYTHON) tests/memory/peak.py $(TARGET)/release/showtell data/samples
 
 samples: build ## Draw data/samples again
 	$(TARGET)/release/showtell scenes --samples --out data/samples

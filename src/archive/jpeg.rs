@@ -148,6 +148,8 @@ struct Structure {
     components: u8,
     /// How many of them the first scan brings.
     in_first_scan: Option<u8>,
+    /// Whether a component has more samples, across or down, than the first.
+    first_is_coarser: bool,
 }
 
 impl Structure {
@@ -192,6 +194,12 @@ impl Structure {
                 self.progressive = marker == 0xC2;
                 // Behind depth, height and width.
                 self.components = segment.get(5).copied().unwrap_or_default();
+                // Of each component: its name, four bits of sampling for each direction, a table.
+                let sampling = |component: &[u8; 3]| (component[1] >> 4, component[1] & 0xF);
+                let components = segment.get(6..).unwrap_or_default().as_chunks::<3>().0;
+                let mut components = components.iter().map(sampling);
+                let (across, down) = components.next().unwrap_or((0xF, 0xF));
+                self.first_is_coarser = components.any(|(a, d)| a > across || d > down);
             }
             0xDA if self.in_first_scan.is_none() => {
                 self.in_first_scan = segment.first().copied();
@@ -200,11 +208,12 @@ impl Structure {
         }
     }
 
-    /// Whether this is beyond zune-jpeg 0.5: it puts the rows of a sequential picture with one scan
-    /// per component in the wrong places, without an error.
+    /// Whether this is beyond zune-jpeg 0.5, which without an error puts the rows of a sequential
+    /// picture with one scan per component in the wrong places, and stretches other components than
+    /// the first by nothing but what the first has more.
     fn is_rare(&self) -> bool {
         let first = self.in_first_scan.unwrap_or(self.components);
-        !self.progressive && first < self.components
+        (!self.progressive && first < self.components) || self.first_is_coarser
     }
 }
 

@@ -14,6 +14,7 @@ mod identify;
 mod image_id;
 mod jpeg;
 mod panics;
+mod root;
 mod sniff;
 mod tiff;
 mod uri;

@@ -1,23 +1,26 @@
 //! Turns directories into the files below them, one at a time and in one order.
 //!
 //! The order ([`super::key_order`]) is part of the contract: later stages merge the walk with
-//! tables that are sorted alike, so neither is ever held in memory. It follows the names as the
-//! table spells them, which is why the walk sorts what it lists itself; and it decides on a link
-//! before anything behind it is opened. One directory listing per level is all that it holds.
+//! tables that are sorted alike, so neither is ever held in memory. `walkdir` lists and sorts, by
+//! names as the table spells them; which links to follow is decided here, since only those that stay
+//! in their root are. One directory listing per level is all that is held.
 //!
 //! Nothing here opens a file.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, FileType, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::vec;
 
+use rustix::io::Errno;
+use walkdir::{DirEntry, WalkDir};
+
 use super::exclude::{Entry, Exclude};
-use super::uri::encode_name;
+use super::root::Root;
+use super::uri::{encode_name, encode_uri, encoded_order};
 use super::{ImageRef, Micros};
 
 /// What to walk.
@@ -113,40 +116,22 @@ pub enum WalkError {
 /// ones, pipes, sockets and devices are left out and counted.
 #[derive(Debug)]
 pub struct Walk {
-    roots: vec::IntoIter<Root>,
-    root: Option<Arc<Root>>,
-    /// The directories from the root down to where the walk stands.
-    stack: Vec<Directory>,
+    roots: vec::IntoIter<Arc<Root>>,
+    /// A root and, each in the one before it, the linked directories down to where the walk stands.
+    trees: Vec<Tree>,
     exclude: Exclude,
     hidden: Hidden,
     skipped: Skipped,
     unreadable_subtrees: Vec<(Arc<str>, String)>,
 }
 
+/// A directory and what lies below it, up to the next link.
 #[derive(Debug)]
-struct Root {
-    name: Arc<str>,
-    path: PathBuf,
-    /// `path` with every link resolved.
-    real: PathBuf,
-}
-
-/// A directory of which some entries are still to be visited.
-#[derive(Debug)]
-struct Directory {
-    path: PathBuf,
-    /// `path` with every link resolved.
-    real: PathBuf,
-    uri: String,
-    entries: vec::IntoIter<Listed>,
-}
-
-#[derive(Debug)]
-struct Listed {
-    /// The name as the uri spells it, by which entries are in order.
-    encoded: String,
-    name: OsString,
-    kind: io::Result<FileType>,
+struct Tree {
+    root: Arc<Root>,
+    entries: walkdir::IntoIter,
+    /// The directory that was listed last, unless its row has been given.
+    listed: Option<PathBuf>,
 }
 
 impl Walk {
@@ -156,14 +141,13 @@ impl Walk {
         let mut roots = config
             .roots
             .into_iter()
-            .map(Root::open)
+            .map(|root| Root::open(root).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
         roots.sort_by(|a, b| a.name.cmp(&b.name));
         roots.dedup_by(|a, b| a.name == b.name);
         Ok(Self {
             roots: roots.into_iter(),
-            root: None,
-            stack: Vec::new(),
+            trees: Vec::new(),
             exclude,
             hidden: config.hidden,
             skipped: Skipped::default(),
@@ -192,143 +176,157 @@ impl Walk {
         &self.unreadable_subtrees
     }
 
-    /// Begins with a directory. Where its listing fails, that is the directory's outcome, and the
-    /// walk goes on with what was listed before.
-    fn enter(&mut self, root: &Root, path: PathBuf, real: PathBuf, uri: String) -> Option<Walked> {
-        let (mut entries, error) = list(&path);
-        entries.sort_by(|a, b| a.encoded.cmp(&b.encoded));
-        let unreadable = error.and_then(|error| {
-            if self.stack.is_empty() {
-                let reason = format!("cannot list the directory: {error}");
-                return Some(self.unreadable(root, uri.clone(), reason));
+    /// Decides on one entry of the tree on top.
+    fn visit(&mut self, entry: DirEntry) -> Option<Walked> {
+        let tree = self.trees.last_mut()?;
+        let root = Arc::clone(&tree.root);
+        let below = root.below(entry.path());
+        let uri = encode_uri(below);
+        if entry.depth() == 0 {
+            if entry.path().is_dir() {
+                return None;
             }
-            self.unseen(root, uri.clone(), "cannot list the directory", &error)
-        });
-        self.stack.push(Directory {
-            path,
-            real,
-            uri,
-            entries: entries.into_iter(),
-        });
-        unreadable
+            return Some(self.unreadable(&root, uri, format!("{LIST}: it is none any more")));
+        }
+
+        let is_directory = entry.file_type().is_dir();
+        let kind = match is_directory {
+            true => Entry::Directory,
+            false => Entry::File,
+        };
+        if self.hidden == Hidden::Skip && entry.file_name().as_bytes().starts_with(b".") {
+            self.skipped.hidden += 1;
+        } else if self.exclude.matches(below, &uri, kind) {
+            self.skipped.excluded += 1;
+        } else if is_directory {
+            tree.listed = Some(entry.into_path());
+            return None;
+        } else if entry.path_is_symlink() {
+            return self.follow(&root, entry.into_path(), uri);
+        } else {
+            return match entry.metadata() {
+                Ok(metadata) => self.file(&root, entry.into_path(), uri, &metadata),
+                Err(error) => self.unseen(&root, uri, &error.into_io_error()?),
+            };
+        }
+        if is_directory {
+            // It was listed before anybody could say no; whether that failed is of no interest.
+            tree.entries.skip_current_dir();
+        }
+        None
     }
 
-    /// Decides on one entry of the directory on top of the stack.
-    fn visit(&mut self, root: &Root, listed: Listed) -> Option<Walked> {
-        if self.hidden == Hidden::Skip && listed.name.as_bytes().starts_with(b".") {
-            self.skipped.hidden += 1;
+    /// Decides on a symbolic link. What lies in a directory that it leads to comes next.
+    fn follow(&mut self, root: &Arc<Root>, link: PathBuf, uri: String) -> Option<Walked> {
+        let real = match fs::canonicalize(&link) {
+            Ok(real) => real,
+            Err(error) => return self.broken_link(root, &link, uri, &error),
+        };
+        if !real.starts_with(&root.real) {
+            tracing::debug!(root = %root.name, uri, target = %real.display(), "skipped a link that leads out of the archive");
+            self.skipped.links_outside += 1;
             return None;
         }
-        let parent = self.stack.last()?;
-        let path = parent.path.join(&listed.name);
-        let mut real = parent.real.join(&listed.name);
-        let uri = if parent.uri.is_empty() {
-            listed.encoded
-        } else {
-            format!("{}/{}", parent.uri, listed.encoded)
+        let target = match fs::metadata(&real) {
+            Ok(target) => target,
+            Err(error) => return self.unseen(root, uri, &error),
         };
-        let relative = path.strip_prefix(&root.path).unwrap_or(&path);
-        if self.exclude.matches(relative, &uri, Entry::File) {
+        if !target.is_dir() {
+            return self.file(root, link, uri, &target);
+        }
+        if root.leads_back(&link, &target) {
+            tracing::warn!(root = %root.name, uri, target = %real.display(), "skipped a link that leads back to where it was met");
+            self.skipped.link_loops += 1;
+        } else if self
+            .exclude
+            .matches(root.below(&link), &uri, Entry::Directory)
+        {
             self.skipped.excluded += 1;
-            return None;
+        } else {
+            self.trees.push(Tree::new(root, link));
         }
-        let mut kind = match listed.kind {
-            Ok(kind) => kind,
-            Err(error) => return self.unseen(root, uri, LOOK, &error),
-        };
+        None
+    }
 
-        if kind.is_symlink() {
-            real = match fs::canonicalize(&path) {
-                Ok(real) => real,
-                Err(error) => return self.broken_link(root, &path, uri, &error),
-            };
-            if !real.starts_with(&root.real) {
-                tracing::debug!(root = %root.name, uri, target = %real.display(), "skipped a link that leads out of the archive");
-                self.skipped.links_outside += 1;
-                return None;
-            }
-            kind = match fs::metadata(&real) {
-                Ok(metadata) => metadata.file_type(),
-                Err(error) => return self.unseen(root, uri, LOOK, &error),
-            };
-            if kind.is_dir() && self.stack.iter().any(|above| above.real == real) {
-                tracing::warn!(root = %root.name, uri, target = %real.display(), "skipped a link that leads back to where it was met");
-                self.skipped.link_loops += 1;
-                return None;
-            }
-        }
-
-        if kind.is_dir() {
-            if self.exclude.matches(relative, &uri, Entry::Directory) {
-                self.skipped.excluded += 1;
-                return None;
-            }
-            return self.enter(root, path, real, uri);
-        }
-        if !kind.is_file() {
-            tracing::debug!(root = %root.name, uri, ?kind, "skipped what is neither file nor directory");
+    fn file(
+        &mut self,
+        root: &Root,
+        path: PathBuf,
+        uri: String,
+        metadata: &Metadata,
+    ) -> Option<Walked> {
+        if !metadata.is_file() {
+            tracing::debug!(root = %root.name, uri, kind = ?metadata.file_type(), "skipped what is neither file nor directory");
             self.skipped.special += 1;
             return None;
         }
-        match fs::metadata(&path) {
-            Ok(metadata) => Some(Walked::File(ImageRef {
-                root: root.name.clone(),
-                uri,
-                path,
-                bytes: metadata.len(),
-                modified: modified(&metadata),
-            })),
-            Err(error) => self.unseen(root, uri, LOOK, &error),
+        Some(Walked::File(ImageRef {
+            root: root.name.clone(),
+            uri,
+            path,
+            bytes: metadata.len(),
+            modified: modified(metadata),
+        }))
+    }
+
+    /// The outcome of a directory whose listing failed, or ended early: the walk goes on with what
+    /// was listed before. An entry that was listed and of which not even its kind can be told counts
+    /// as such an end, as walkdir gives it out of order.
+    fn unlisted(&mut self, error: walkdir::Error) -> Option<Walked> {
+        let tree = self.trees.last_mut()?;
+        let root = Arc::clone(&tree.root);
+        let is_root = error.path() == Some(&root.path);
+        let error = error.into_io_error()?;
+        if error.kind() == io::ErrorKind::NotFound && !is_root {
+            self.skipped.vanished += 1;
+            return None;
         }
+        let uri = encode_uri(root.below(&tree.listed.take()?));
+        Some(self.unreadable(&root, uri, format!("{LIST}: {error}")))
     }
 
     /// An entry that was listed and cannot be looked at. One that is gone is no failure.
-    fn unseen(
-        &mut self,
-        root: &Root,
-        uri: String,
-        what: &str,
-        error: &io::Error,
-    ) -> Option<Walked> {
+    fn unseen(&mut self, root: &Root, uri: String, error: &io::Error) -> Option<Walked> {
         if error.kind() == io::ErrorKind::NotFound {
             tracing::debug!(root = %root.name, uri, "gone since its directory was listed");
             self.skipped.vanished += 1;
             return None;
         }
-        Some(self.unreadable(root, uri, format!("{what}: {error}")))
+        let reason = format!("cannot look at the file: {error}");
+        Some(self.unreadable(root, uri, reason))
     }
 
     /// An entry of which nothing is known, so there may be images below it.
     fn unreadable(&mut self, root: &Root, uri: String, reason: String) -> Walked {
         self.unreadable_subtrees
             .push((root.name.clone(), uri.clone()));
-        root.unreadable(uri, reason)
+        unreadable(root, uri, reason)
     }
 
     fn broken_link(
         &mut self,
         root: &Root,
-        path: &Path,
+        link: &Path,
         uri: String,
         error: &io::Error,
     ) -> Option<Walked> {
-        if is_link_loop(error) {
+        if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
             tracing::warn!(root = %root.name, uri, "skipped a link that leads to itself");
             self.skipped.link_loops += 1;
             return None;
         }
-        let Ok(target) = fs::read_link(path) else {
-            return self.unseen(root, uri, LOOK, error);
+        let Ok(target) = fs::read_link(link) else {
+            return self.unseen(root, uri, error);
         };
-        let parent = self.stack.last().map_or(&root.real, |parent| &parent.real);
-        if !without_dots(&parent.join(&target)).starts_with(&root.real) {
+        if !root.would_hold(link, &target) {
             tracing::debug!(root = %root.name, uri, target = %target.display(), "skipped a broken link that leads out of the archive");
             self.skipped.links_outside += 1;
             return None;
         }
         let target = encode_name(target.as_os_str().as_bytes());
         if error.kind() == io::ErrorKind::NotFound {
-            return Some(root.unreadable(uri, format!("a link to {target}, which does not exist")));
+            let reason = format!("a link to {target}, which does not exist");
+            return Some(unreadable(root, uri, reason));
         }
         let reason = format!("a link to {target}, which cannot be followed: {error}");
         Some(self.unreadable(root, uri, reason))
@@ -340,22 +338,19 @@ impl Iterator for Walk {
 
     fn next(&mut self) -> Option<Walked> {
         loop {
-            let Some(top) = self.stack.last_mut() else {
-                let root = Arc::new(self.roots.next()?);
-                self.root = Some(Arc::clone(&root));
-                let (path, real) = (root.path.clone(), root.real.clone());
-                let unreadable = self.enter(&root, path, real, String::new());
-                if unreadable.is_some() {
-                    return unreadable;
+            let Some(tree) = self.trees.last_mut() else {
+                let root = self.roots.next()?;
+                self.trees.push(Tree::new(&root, root.path.clone()));
+                continue;
+            };
+            let walked = match tree.entries.next() {
+                Some(Ok(entry)) => self.visit(entry),
+                Some(Err(error)) => self.unlisted(error),
+                None => {
+                    self.trees.pop();
+                    None
                 }
-                continue;
             };
-            let listed = top.entries.next();
-            let (Some(listed), Some(root)) = (listed, self.root.clone()) else {
-                self.stack.pop();
-                continue;
-            };
-            let walked = self.visit(&root, listed);
             if walked.is_some() {
                 return walked;
             }
@@ -363,93 +358,27 @@ impl Iterator for Walk {
     }
 }
 
-impl Root {
-    fn open(path: PathBuf) -> Result<Self, WalkError> {
-        let unreadable = |source| WalkError::Unreadable {
-            root: path.clone(),
-            source,
-        };
-        if !fs::metadata(&path).map_err(unreadable)?.is_dir() {
-            return Err(WalkError::NotADirectory { root: path });
-        }
-        let real = fs::canonicalize(&path).map_err(unreadable)?;
-        fs::read_dir(&path).map_err(unreadable)?;
-
-        let bytes = path.as_os_str().as_bytes();
-        let end = bytes.iter().rposition(|&byte| byte != b'/');
-        let bytes = &bytes[..end.map_or(1, |end| end + 1)];
-        Ok(Self {
-            name: root_name(bytes).into(),
-            path: OsStr::from_bytes(bytes).into(),
-            real,
-        })
-    }
-
-    fn unreadable(&self, uri: String, reason: String) -> Walked {
-        tracing::warn!(root = %self.name, uri, reason, "cannot read a part of the archive");
-        Walked::Unreadable {
-            root: self.name.clone(),
-            uri,
-            reason,
+impl Tree {
+    fn new(root: &Arc<Root>, directory: PathBuf) -> Self {
+        Self {
+            root: Arc::clone(root),
+            entries: WalkDir::new(&directory)
+                .sort_by(|a, b| encoded_order(a.path(), b.path()))
+                .into_iter(),
+            listed: Some(directory),
         }
     }
 }
 
-/// The root as the user gave it; only a name that is no UTF-8 has to be spelled otherwise.
-fn root_name(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(name) => name.to_owned(),
-        Err(_) => bytes
-            .split(|&byte| byte == b'/')
-            .map(encode_name)
-            .collect::<Vec<_>>()
-            .join("/"),
+const LIST: &str = "cannot list the directory";
+
+fn unreadable(root: &Root, uri: String, reason: String) -> Walked {
+    tracing::warn!(root = %root.name, uri, reason, "cannot read a part of the archive");
+    Walked::Unreadable {
+        root: root.name.clone(),
+        uri,
+        reason,
     }
-}
-
-const LOOK: &str = "cannot look at the file";
-
-/// What is in a directory, as far as it can be told, and what ended the listing early.
-fn list(path: &Path) -> (Vec<Listed>, Option<io::Error>) {
-    let mut listed = Vec::new();
-    let entries = match fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) => return (listed, Some(error)),
-    };
-    for entry in entries {
-        match entry {
-            Ok(entry) => {
-                let name = entry.file_name();
-                listed.push(Listed {
-                    encoded: encode_name(name.as_bytes()),
-                    name,
-                    kind: entry.file_type(),
-                });
-            }
-            Err(error) => return (listed, Some(error)),
-        }
-    }
-    (listed, None)
-}
-
-/// An absolute path with `..` taken back, by its text alone: there is nothing on the disk to ask.
-fn without_dots(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            component => plain.push(component),
-        }
-    }
-    plain
-}
-
-/// Whether the system gave up following links (`ELOOP`), for which `ErrorKind` has no stable name.
-fn is_link_loop(error: &io::Error) -> bool {
-    const ELOOP: i32 = if cfg!(target_os = "linux") { 40 } else { 62 };
-    error.raw_os_error() == Some(ELOOP)
 }
 
 fn modified(metadata: &Metadata) -> Micros {
@@ -479,19 +408,5 @@ mod tests {
         check(UNIX_EPOCH + Duration::from_nanos(1_999), 1);
         check(UNIX_EPOCH - Duration::from_micros(5), -5);
         check(UNIX_EPOCH - Duration::from_nanos(1), -1);
-    }
-
-    #[test]
-    fn the_root_is_spelled_as_given() {
-        let check = |given: &str, name: &str| {
-            let root = Root::open(given.into()).unwrap();
-            assert_eq!(&*root.name, name);
-        };
-        check("/", "/");
-        check("//", "/");
-        check(".", ".");
-        check("./src//", "./src");
-        assert_eq!(root_name(b"a/100%/b"), "a/100%/b");
-        assert_eq!(root_name(b"/a/100%/\xff"), "/a/100%25/%FF");
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand.
 
 pub mod advice;
+pub mod allocator;
 pub mod exit;
 pub mod terminal;
 

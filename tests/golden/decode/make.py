@@ -1,6 +1,6 @@
 """Writes one small picture in every kind of file, and what Pillow shows for each.
 
-Run with Pillow 13, numpy and jpegtran of libjpeg-turbo:  python make.py
+Run with Pillow 13, numpy, and jpegtran and cjpeg of libjpeg-turbo:  python make.py
 
 `NAME.EXT` is the file, `NAME.rgb` its pixels `[height, width, 3]` as Pillow shows them (upright,
 over white), and `manifest.json` has per file its size and how far a level may be off: 0 where the
@@ -153,6 +153,8 @@ def jpegs(rgb):
     # The same samples, said to be YCCK: other colours, and the way through the other conversion.
     keep("jpeg-ycck.jpg", 4, cmyk[: adobe + 11] + b"\x02" + cmyk[adobe + 12 :])
     keep("jpeg-cmyk-separate-scans.jpg", 2, one_scan_per_component(cmyk, 4))
+    for kind in ["", "-progressive"]:
+        keep(f"jpeg-fine-chroma{kind}.jpg", 8, with_fine_chroma(rgb, kind))
     plain = saved(rgb, "JPEG", quality=90)
     keep("jpeg-separate-scans.jpg", 8, one_scan_per_component(plain, 3))
     keep("jpeg-trailing-garbage.jpg", 8, plain + b"and then some" * 20)
@@ -166,6 +168,13 @@ def one_scan_per_component(content, components):
     scans.write_text("".join(f"{component};\n" for component in range(components)))
     done = subprocess.run(["jpegtran", "-scans", str(scans)], input=content, capture_output=True, check=True)
     scans.unlink()
+    return done.stdout
+
+
+def with_fine_chroma(rgb, kind):
+    """A JPEG of which not the first component has the most samples."""
+    command = ["cjpeg", "-quality", "90", "-sample", "1x1,2x2,1x2", *([kind] if kind else [])]
+    done = subprocess.run(command, input=saved(rgb, "PPM"), capture_output=True, check=True)
     return done.stdout
 
 

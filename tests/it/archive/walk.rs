@@ -128,6 +128,30 @@ fn links_between_directories_end() {
 }
 
 #[test]
+fn a_linked_directory_is_walked_where_its_link_stands() {
+    let dir = TempDir::new().unwrap();
+    for uri in ["a/1", "b/x/2", "b/y", "d"] {
+        write(dir.path(), uri);
+    }
+    symlink("b", dir.path().join("a.b")).unwrap();
+    symlink("../../a/1", dir.path().join("b/x/3")).unwrap();
+    symlink("b/x", dir.path().join("c")).unwrap();
+    let check = |exclude: &[&str], expected: &[&str]| {
+        assert_eq!(uris(dir.path(), exclude, Hidden::Skip), expected);
+    };
+    check(
+        &[],
+        &[
+            "a/1", "a.b/x/2", "a.b/x/3", "a.b/y", "b/x/2", "b/x/3", "b/y", "c/2", "c/3", "d",
+        ],
+    );
+    check(
+        &["c/", "a.b/x", "/b/**/3"],
+        &["a/1", "a.b/y", "b/x/2", "b/y", "d"],
+    );
+}
+
+#[test]
 fn roots_are_walked_once_and_in_order() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), "a/one");
@@ -200,6 +224,9 @@ fn a_directory_that_cannot_be_listed_is_one_row_and_the_walk_goes_on() {
         panic!("{:?}", walk.unreadable_subtrees());
     };
     assert_eq!((&**root, unlisted), (dir.path().to_str().unwrap(), uri));
+
+    // One that is left out is no failure.
+    assert_eq!(uris(dir.path(), &[uri], Hidden::Skip), ["z"]);
 }
 
 #[test]
@@ -287,8 +314,49 @@ fn nasty_paths() -> impl Strategy<Value = Vec<String>> {
     prop::collection::vec(path, 1..25)
 }
 
+/// The uris below `directory`, in order, by the plainest means. `above`: what it was met in.
+fn reached(directory: &Path, uri: &str, above: &mut Vec<PathBuf>) -> Vec<String> {
+    let mut uris = Vec::new();
+    above.push(fs::canonicalize(directory).unwrap());
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = encode_uri(Path::new(path.file_name().unwrap()));
+        let uri = format!("{uri}{name}");
+        if !path.is_dir() {
+            uris.push(uri);
+        } else if !(path.is_symlink() && above.contains(&fs::canonicalize(&path).unwrap())) {
+            uris.extend(reached(&path, &format!("{uri}/"), above));
+        }
+    }
+    above.pop();
+    uris.sort_by(|a, b| uri_order(a, b));
+    uris
+}
+
 proptest! {
     #![proptest_config(cases(48))]
+
+    #[test]
+    fn links_to_directories_lead_everywhere_but_back(
+        paths in nasty_paths(),
+        links in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..4),
+    ) {
+        let dir = TempDir::new().unwrap();
+        let mut directories = vec![dir.path().to_owned()];
+        for uri in &paths {
+            let path = dir.path().join(decode_uri(uri));
+            let parent = path.parent().unwrap();
+            if fs::create_dir_all(parent).is_ok() && File::create_new(&path).is_ok() {
+                directories.push(parent.to_owned());
+            }
+        }
+        for (number, (from, to)) in links.iter().enumerate() {
+            let link = from.get(&directories).join(format!("a{number}"));
+            symlink(to.get(&directories), link).unwrap();
+        }
+        let expected = reached(dir.path(), "", &mut Vec::new());
+        prop_assert_eq!(uris(dir.path(), &[], Hidden::Skip), expected);
+    }
 
     #[test]
     fn a_walk_yields_every_file_once_in_order(paths in nasty_paths()) {
