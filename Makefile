@@ -55,7 +55,11 @@ unit: prerequisites $(FETCHED) $(PACKAGES)/installed
 	SHOWTELL_READERS=$(PYTHON) PYTHONPATH=$(PACKAGES) $(CARGO) test --locked
 
 readers: build $(PACKAGES)/installed
-	$(TARGET)/release/showtell annotate data/samples --quiet --out $(TARGET)/readers --model $(MODEL)
+	$(TARGET)/release/showtell annotate data/samples --quiet --out $(TARGET)/readers --model $(MODEL) \
+		--metrics-file $(TARGET)/readers.prom
+	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/metrics.py $(TARGET)/readers.prom
+	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/read.py $(TARGET)/readers
+	$(TARGET)/release/showtell compact $(TARGET)/readers --keep 0
 	PYTHONPATH=$(PACKAGES) $(PYTHON) tests/readers/read.py $(TARGET)/readers
 	rm -rf $(TARGET)/nights $(TARGET)/nights-archive
 	$(PYTHON) tests/readers/nights.py $(TARGET)/release/showtell $(TARGET)/nights

@@ -16,6 +16,8 @@ pub mod nightly;
 pub mod pipeline;
 /// Writes captions as rows of Parquet and Arrow tables.
 pub mod table;
+/// Looks after an output directory between runs: what is in it, and keeping it small.
+pub mod upkeep;
 
 /// Reads published data sets of captioned images.
 pub mod dataset;

@@ -10,9 +10,11 @@ mod part;
 mod precision;
 mod reader;
 mod recent;
+mod sweep;
 mod writer;
 
 pub use part::Spec;
 pub use precision::{Precision, round};
 pub use reader::Cache;
+pub use sweep::{Sweep, SweepSize};
 pub use writer::{CacheError, CacheWriter};

@@ -149,6 +149,36 @@ impl EmbeddingFile {
         }
     }
 
+    /// Opens the part as it was written, whatever dimensions and precision that was with.
+    pub fn open_as_written(path: &Path, encoder_id: &str) -> Result<Self, TableError> {
+        let file = SealedFile::open(path)?;
+        check_columns(file.schema(), &schema(), path)?;
+        let note = |key: &str| file.note(key).unwrap_or_default();
+        let wrong = |key: &str| {
+            let what = format!("its {key} is {:?}", note(key));
+            TableError::damaged(path, what)
+        };
+        if note(ENCODER_ID) != encoder_id {
+            return Err(wrong(ENCODER_ID));
+        }
+        let dims = note(DIMS).parse().map_err(|_| wrong(DIMS))?;
+        let precision = Precision::named(note(PRECISION)).ok_or_else(|| wrong(PRECISION))?;
+        let spec = Spec {
+            encoder_id: encoder_id.to_owned(),
+            dims,
+            precision,
+        };
+        Ok(Self {
+            file,
+            spec,
+            precision,
+        })
+    }
+
+    pub fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
     pub fn path(&self) -> &Path {
         self.file.path()
     }

@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::error::ArrowError;
 
-use super::Cache;
 use super::part::{DIMS, ENCODER_ID, PRECISION, properties, schema, value_field};
+use super::{Cache, Spec};
 use crate::archive::ImageId;
 use crate::table::{Layout, Part, RunId, SealedWriter, TableError, create_dir, embeddings_part};
 
@@ -94,9 +94,7 @@ impl CacheWriter {
             return Ok(None);
         };
         let spec = self.cache.spec();
-        writer.note(ENCODER_ID, spec.encoder_id.as_str());
-        writer.note(DIMS, spec.dims.to_string());
-        writer.note(PRECISION, spec.precision.name());
+        note_spec(&mut writer, spec);
         let written = writer.finish()?;
         let path = self.path();
         self.cache.finish_part(&path)?;
@@ -162,7 +160,19 @@ impl CacheWriter {
     }
 }
 
-fn batch(ids: &[ImageId], features: Vec<f32>, dims: usize) -> Result<RecordBatch, ArrowError> {
+/// Says in a part's metadata which embeddings it holds.
+pub(super) fn note_spec(writer: &mut SealedWriter, spec: &Spec) {
+    writer.note(ENCODER_ID, spec.encoder_id.as_str());
+    writer.note(DIMS, spec.dims.to_string());
+    writer.note(PRECISION, spec.precision.name());
+}
+
+/// `features`: `[ids, dims]`.
+pub(super) fn batch(
+    ids: &[ImageId],
+    features: Vec<f32>,
+    dims: usize,
+) -> Result<RecordBatch, ArrowError> {
     let texts = ids.iter().map(ImageId::to_string);
     let ids: ArrayRef = Arc::new(StringArray::from_iter_values(texts));
     let lists = ListArray::try_new(
@@ -182,7 +192,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cache::{Precision, Spec};
+    use crate::cache::Precision;
     use crate::table::arbitrary::{damage, run_id, scratch};
 
     fn spec(dims: usize, precision: Precision) -> Spec {

@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use showtell::captioner::model::Model;
 use showtell::hub;
-use showtell::nightly::RunOutcome;
+use showtell::nightly::{RunOutcome, RunSummary};
+use showtell::pipeline::Live;
 
 use super::exit::Exit;
 use super::models::WantedModel;
@@ -69,6 +70,15 @@ Reading the table:
   python -c \"import pyarrow.ipc as a; print(a.open_file('captions/captions.arrow').read_all())\"";
 
 pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let measured = arguments.archive.measured("captioned");
+    measured.run(|live| annotate(arguments, live, terminal))
+}
+
+fn annotate(
+    arguments: &AnnotateArguments,
+    live: &Live,
+    terminal: &Terminal,
+) -> anyhow::Result<(Exit, Option<RunSummary>)> {
     let found = find_model(&arguments.model)?;
     let mut decoding = found.config.decoding;
     decoding.beam = arguments.beam.unwrap_or(decoding.beam);
@@ -92,16 +102,17 @@ pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result
         arguments.guards.into(),
     );
     if archive.dry_run {
-        return forecast::tell(&config, &models, terminal);
+        return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
-    let summary = watched(&config, &models, terminal)?;
+    let summary = watched(&config, &models, live, terminal)?;
     report::annotated(&summary, &config.out, &found.config, terminal)?;
-    Ok(match summary.outcome {
+    let exit = match summary.outcome {
         RunOutcome::Refused => Exit::Refused,
         RunOutcome::Interrupted => Exit::Interrupted,
         _ if summary.counts.failed + summary.counts.unchanged_failed > 0 => Exit::SomeFailed,
         _ => Exit::Complete,
-    })
+    };
+    Ok((exit, Some(summary)))
 }
 
 /// Where the model called `name` lies: a directory, or a name in one of the models' folders.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use showtell::encoder::{EncoderConfig, Layer};
-use showtell::nightly::{Guards, RunOutcome};
+use showtell::nightly::{Guards, RunOutcome, RunSummary};
+use showtell::pipeline::Live;
 
 use super::exit::Exit;
 use super::models::WantedModel;
@@ -38,6 +39,15 @@ enum EncoderName {
 }
 
 pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
+    let measured = arguments.archive.measured("embedded");
+    measured.run(|live| embed(arguments, live, terminal))
+}
+
+fn embed(
+    arguments: &EmbedArguments,
+    live: &Live,
+    terminal: &Terminal,
+) -> anyhow::Result<(Exit, Option<RunSummary>)> {
     let description = match arguments.encoder {
         EncoderName::Vgg16 => EncoderConfig::vgg16(),
     };
@@ -52,13 +62,14 @@ pub fn run(arguments: &EmbedArguments, terminal: &Terminal) -> anyhow::Result<Ex
     // Features are kept by content: there is no current table that a guard could keep them out of.
     let config = archive.config("vgg16".to_owned(), sources, Layer::Fc7, Guards::default());
     if archive.dry_run {
-        return forecast::tell(&config, &models, terminal);
+        return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
-    let summary = watched(&config, &models, terminal)?;
+    let summary = watched(&config, &models, live, terminal)?;
     report::embedded(&summary, &config.out, terminal)?;
-    Ok(match summary.outcome {
+    let exit = match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,
         _ if summary.counts.failed > 0 => Exit::SomeFailed,
         _ => Exit::Complete,
-    })
+    };
+    Ok((exit, Some(summary)))
 }

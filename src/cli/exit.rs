@@ -7,6 +7,7 @@ use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
 use showtell::table::LayoutError;
 use showtell::training::TrainingError;
+use showtell::upkeep::{CompactError, HistoryError, StandingError};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,18 @@ impl Exit {
         if let Some(error) = error.downcast_ref::<HubError>() {
             return match error {
                 HubError::UnknownName { .. } | HubError::BadAddress { .. } => Exit::Usage,
+                _ => Exit::Fatal,
+            };
+        }
+        if let Some(LockError::Held { .. }) = error.downcast_ref::<LockError>() {
+            return Exit::Held;
+        }
+        if error.is::<LockError>() || error.is::<CompactError>() || error.is::<StandingError>() {
+            return Exit::Fatal;
+        }
+        if let Some(error) = error.downcast_ref::<HistoryError>() {
+            return match error {
+                HistoryError::Unknown { .. } => Exit::Usage,
                 _ => Exit::Fatal,
             };
         }

@@ -6,6 +6,8 @@ pub mod exit;
 pub mod terminal;
 
 mod annotate;
+mod columns;
+mod compact;
 mod completions;
 mod config_file;
 mod dataset;
@@ -14,11 +16,15 @@ mod embed;
 mod evaluate;
 mod explain;
 mod forecast;
+mod history;
+mod metrics;
 mod model;
 mod models;
 mod report;
 mod run;
+mod runs;
 mod scenes;
+mod status;
 mod train;
 
 use std::ffi::OsString;
@@ -46,6 +52,8 @@ const EXAMPLES: &str = "\
 Examples:
   showtell annotate photos/ --out captions/
       captions every image below photos/; run it again and it does only what is new
+  showtell status captions/
+      tells how the table stands
   showtell model get vgg16
       fetches the weights of the full-size VGG-16
   showtell doctor
@@ -61,6 +69,10 @@ Exit codes:
 pub enum Command {
     Annotate(annotate::AnnotateArguments),
     Embed(embed::EmbedArguments),
+    Runs(runs::RunsArguments),
+    Status(status::StatusArguments),
+    History(history::HistoryArguments),
+    Compact(compact::CompactArguments),
     Model(model::ModelArgs),
     Doctor(doctor::DoctorArgs),
     Train(train::TrainArguments),
@@ -96,6 +108,10 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
     match command {
         Command::Annotate(arguments) => annotate::run(&arguments, terminal),
         Command::Embed(arguments) => embed::run(&arguments, terminal),
+        Command::Runs(arguments) => runs::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::History(arguments) => history::run(&arguments),
+        Command::Compact(arguments) => compact::run(&arguments),
         Command::Model(arguments) => {
             model::run(&arguments, &mut std::io::stdout())?;
             Ok(Exit::Complete)

@@ -18,6 +18,7 @@ use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
 use showtell::table::PART_ROWS;
 
 use super::config_file::ConfigFileArguments;
+use super::metrics::Measured;
 use super::models::{Records, Sources};
 use super::terminal::Terminal;
 
@@ -58,6 +59,9 @@ pub struct ArchiveArguments {
     /// Tell what would be done, and how long it may take; touch nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Write metrics here when the run ends, for node_exporter's textfile collector: a name in .prom
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    metrics_file: Option<PathBuf>,
     /// Images that go through the network together
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
     batch: u16,
@@ -133,6 +137,16 @@ impl ArchiveArguments {
         &self.out
     }
 
+    /// How the run is measured that makes images `captioned` or `embedded`.
+    pub fn measured(&self, made: &'static str) -> Measured<'_> {
+        Measured {
+            out: &self.out,
+            // What is only thought of is no run.
+            file: self.metrics_file.as_deref().filter(|_| !self.dry_run),
+            made,
+        }
+    }
+
     /// Whether the ids that earlier runs recorded of a model's files are taken for true.
     pub fn records(&self) -> Records {
         match self.verify {
@@ -200,15 +214,15 @@ impl ArchiveArguments {
 pub fn watched(
     config: &RunConfig,
     models: &Models,
+    live: &Live,
     terminal: &Terminal,
 ) -> anyhow::Result<RunSummary> {
     quiet_panics();
     let stop = super::stop_flag()?;
-    let live = Live::default();
     let (finished, ended) = bounded::<()>(0);
     let summary = std::thread::scope(|scope| {
-        scope.spawn(|| watch(config, &live, &stop, terminal, &ended));
-        let summary = pipeline::run(config, models, &live, &stop);
+        scope.spawn(|| watch(config, live, &stop, terminal, &ended));
+        let summary = pipeline::run(config, models, live, &stop);
         drop(finished);
         summary
     })?;

@@ -4,9 +4,9 @@
 //! that ends. What the file says is only for the message that the second run prints.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -89,6 +89,44 @@ impl Lock {
     }
 }
 
+/// Who holds the lock, without touching it: to try it, even for a moment, could turn a run away.
+pub fn holder(layout: &Layout) -> Result<Option<String>, FileError> {
+    let path = layout.lock();
+    let reading = || FileError::on("read", &path);
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(reading())?,
+    };
+    let mut note = Vec::new();
+    let inode = file.metadata().map_err(reading())?.ino();
+    file.take(1000).read_to_end(&mut note).map_err(reading())?;
+    let note = String::from_utf8_lossy(&note).trim().to_owned();
+    let words: Vec<&str> = note.split(' ').collect();
+    let ["process", process, "on", machine, "since", _] = words[..] else {
+        // Nobody yet, or a run that has only just begun.
+        return Ok(None);
+    };
+    if machine != host() {
+        // That machine alone knows.
+        return Ok(None);
+    }
+    let is_held = match fs::read_to_string("/proc/locks") {
+        Ok(locks) => locks.lines().any(|line| is_lock(line, process, inode)),
+        Err(_) => Path::new("/proc").join(process).exists(),
+    };
+    Ok(is_held.then_some(note))
+}
+
+/// Whether a line of /proc/locks, such as `1: FLOCK  ADVISORY  WRITE 708 08:01:131 0 EOF`, says that
+/// the process holds the file. Lines of those who wait have an arrow after the number.
+fn is_lock(line: &str, process: &str, inode: u64) -> bool {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, "WRITE", by, file, ..] = words[..] else {
+        return false;
+    };
+    by == process && file.rsplit(':').next() == Some(inode.to_string().as_str())
+}
+
 /// The machine's name, where the system tells it as a file.
 fn host() -> String {
     let read = |path| fs::read_to_string(path).ok();
@@ -134,6 +172,29 @@ mod tests {
         assert!(matches!(held.check(), Err(LockError::File(_))));
         fs::write(layout.lock(), "").unwrap();
         assert!(matches!(held.check(), Err(LockError::Replaced(path)) if path == layout.lock()));
+    }
+
+    #[test]
+    fn who_holds_it_is_seen_without_touching_it() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        assert_eq!(holder(&layout).unwrap(), None);
+        let held = Lock::acquire(&layout, DateTime::UNIX_EPOCH).unwrap();
+        let by = holder(&layout).unwrap().unwrap();
+        let process = format!("process {} on ", std::process::id());
+        assert!(by.starts_with(&process), "{by}");
+        drop(held);
+        assert_eq!(holder(&layout).unwrap(), None);
+    }
+
+    #[test]
+    fn a_lock_of_another_process_or_file_is_another() {
+        let line = "2: FLOCK  ADVISORY  WRITE 708 08:01:131 0 EOF";
+        assert!(is_lock(line, "708", 131));
+        assert!(!is_lock(line, "70", 131));
+        assert!(!is_lock(line, "708", 31));
+        let waits = "2: -> FLOCK  ADVISORY  WRITE 708 08:01:131 0 EOF";
+        assert!(!is_lock(waits, "708", 131));
     }
 
     #[test]

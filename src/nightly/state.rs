@@ -17,8 +17,8 @@ use super::known_captions::{CaptionSource, KnownCaptions};
 use super::summary::{RunOutcome, RunSummary, SummaryError};
 use crate::table::{
     Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row,
-    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, is_part,
-    known_schema, part_source, remove_temporaries, schema, write_snapshot,
+    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, finish_replacement,
+    is_part, known_schema, part_source, remove_temporaries, schema, write_snapshot,
 };
 
 /// Rows turned at a time from their columns into [`Row`]s.
@@ -65,6 +65,7 @@ impl State {
     /// Damaged files are left out and listed by [`damaged`](Self::damaged); they stay where they are
     /// until [`repair`](Self::repair).
     pub fn open(layout: &Layout, _held: &Lock) -> Result<Self, StateError> {
+        finish_replacement(layout)?;
         let removed = clean(layout)?;
         let state = Self::peek(layout)?;
         Ok(Self { removed, ..state })
@@ -291,8 +292,12 @@ fn last_published(layout: &Layout) -> Result<Option<RunId>, StateError> {
 /// Removes what interrupted runs left half-written.
 fn clean(layout: &Layout) -> Result<Vec<PathBuf>, StateError> {
     let snapshot = layout.snapshot();
-    let is_snapshot = |name: &str| snapshot.file_name().is_some_and(|own| own == name);
-    let mut removed = remove_temporaries(layout.out(), is_snapshot)?;
+    let replacement = layout.replacement();
+    let is_ours = |name: &str| {
+        let mut ours = [&snapshot, &replacement].into_iter();
+        ours.any(|path| path.file_name().is_some_and(|own| own == name))
+    };
+    let mut removed = remove_temporaries(layout.out(), is_ours)?;
     for run_id in layout.runs_with_rows()? {
         removed.extend(remove_temporaries(&layout.run(&run_id), is_part)?);
     }

@@ -87,6 +87,11 @@ impl Live {
         }
     }
 
+    /// Bytes read from the archive.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Busy seconds, items and rate of each stage.
     pub fn stages(&self) -> BTreeMap<String, StageTime> {
         let stages = [

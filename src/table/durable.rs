@@ -27,6 +27,11 @@ impl FileError {
             source,
         }
     }
+
+    /// Whether the file was not there.
+    pub fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
 }
 
 /// What [`DurableFile::commit`] left on disk.
@@ -71,34 +76,119 @@ impl DurableFile {
     }
 
     /// Makes the file durable under its name: sync, rename over what was there, sync the directory.
-    pub fn commit(mut self) -> Result<Written, FileError> {
+    pub fn commit(self) -> Result<Written, FileError> {
+        self.stage()?.publish()
+    }
+
+    /// Makes durable what was written, still under the temporary name.
+    pub fn stage(mut self) -> Result<StagedFile, FileError> {
         let writing = FileError::on("write", &self.temporary);
         let Some(buffered) = self.file.take() else {
             return Err(writing(io::Error::other("it was committed before")));
         };
-        let finished = buffered
+        let staged = StagedFile {
+            path: self.path.clone(),
+            temporary: self.temporary.clone(),
+            written: self.so_far(),
+            is_in_place: false,
+        };
+        buffered
             .into_inner()
             .map_err(io::IntoInnerError::into_error)
             .and_then(|file| {
                 step("write", &self.temporary);
                 file.sync_all()
             })
-            .map_err(writing)
-            .and_then(|()| {
-                step("sync", &self.temporary);
-                fs::rename(&self.temporary, &self.path)
-                    .map_err(FileError::on("rename into place", &self.path))
-            });
-        if let Err(error) = finished {
+            .map_err(writing)?;
+        step("sync", &self.temporary);
+        Ok(staged)
+    }
+}
+
+/// A file that is whole and synced, but not under its name yet; dropped without
+/// [`publish`](Self::publish) it leaves nothing behind.
+pub struct StagedFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    written: Written,
+    is_in_place: bool,
+}
+
+impl StagedFile {
+    /// Where it will be.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn written(&self) -> Written {
+        self.written
+    }
+
+    /// Gives the file its name: rename over what was there, sync the directory.
+    pub fn publish(mut self) -> Result<Written, FileError> {
+        put_in_place(&self.temporary, &self.path)?;
+        self.is_in_place = true;
+        Ok(self.written)
+    }
+}
+
+impl Drop for StagedFile {
+    fn drop(&mut self) {
+        if !self.is_in_place {
             // Best effort: the next run removes what stays.
             let _ = fs::remove_file(&self.temporary);
-            return Err(error);
         }
-        step("rename", &self.path);
-        sync_parent(&self.path)?;
-        step("sync directory", &self.path);
-        Ok(self.so_far())
     }
+}
+
+/// Renames a synced file to its name, durably.
+pub fn put_in_place(temporary: &Path, path: &Path) -> Result<(), FileError> {
+    fs::rename(temporary, path).map_err(FileError::on("rename into place", path))?;
+    step("rename", path);
+    sync_parent(path)?;
+    step("sync directory", path);
+    Ok(())
+}
+
+/// Removes a file durably; if it is not there, it is removed already.
+pub fn remove_file(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(FileError::on("remove", path))?,
+    }
+    step("remove", path);
+    sync_parent(path)
+}
+
+/// Removes `files` in their order, and the directories that this empties, durably. What is not there
+/// is removed already.
+pub fn remove_files(files: &[PathBuf]) -> Result<(), FileError> {
+    let mut directories: Vec<&Path> = Vec::new();
+    for path in files {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => {
+                removed.map_err(FileError::on("remove", path))?;
+                step("remove", path);
+            }
+        }
+        let directory = path.parent().unwrap_or(path);
+        if directories.last() != Some(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories.sort_unstable();
+    directories.dedup();
+    for directory in directories {
+        // One that still holds something stays.
+        if fs::remove_dir(directory).is_ok() {
+            step("remove directory", directory);
+            sync_parent(directory)?;
+        } else if directory.is_dir() {
+            sync_directory(directory)?;
+        }
+    }
+    Ok(())
 }
 
 impl Write for DurableFile {
@@ -210,7 +300,8 @@ pub fn names(directory: &Path) -> Result<Vec<String>, FileError> {
     Ok(names)
 }
 
-fn temporary_path(path: &Path) -> PathBuf {
+/// Where a file is while it is written that will be `path`.
+pub fn temporary_path(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.tmp"))
 }
@@ -220,7 +311,11 @@ fn sync_parent(path: &Path) -> Result<(), FileError> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    match File::open(parent).and_then(|directory| directory.sync_all()) {
+    sync_directory(parent)
+}
+
+fn sync_directory(directory: &Path) -> Result<(), FileError> {
+    match File::open(directory).and_then(|file| file.sync_all()) {
         // Some network file systems cannot sync a directory; they order renames themselves.
         Err(error)
             if matches!(
@@ -230,7 +325,7 @@ fn sync_parent(path: &Path) -> Result<(), FileError> {
         {
             Ok(())
         }
-        synced => synced.map_err(FileError::on("sync the directory", parent)),
+        synced => synced.map_err(FileError::on("sync the directory", directory)),
     }
 }
 

@@ -7,6 +7,7 @@ use parquet::errors::ParquetError;
 use rustix::io::Errno;
 
 use super::durable::FileError;
+use super::schema::TABLE_VERSION;
 
 /// A table file could not be written, read or trusted.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,11 @@ pub enum TableError {
     },
     #[error("{} is damaged: {what}", path.display())]
     Damaged { path: PathBuf, what: String },
+    #[error(
+        "{} is of table version {found}, and this showtell knows version {TABLE_VERSION}; use the showtell that wrote it",
+        path.display()
+    )]
+    Version { path: PathBuf, found: String },
     #[error("{} has no column {column:?}", path.display())]
     MissingColumn { path: PathBuf, column: String },
     #[error("column {column:?} of {} is {found}, expected {expected}", path.display())]
@@ -57,6 +63,8 @@ impl TableError {
             TableError::File(error) => {
                 error.source.raw_os_error() == Some(Errno::IO.raw_os_error())
             }
+            // Somebody's table, and whole.
+            TableError::Version { .. } => false,
             _ => true,
         }
     }
@@ -74,6 +82,22 @@ impl TableError {
             doing,
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// The file whose contents are wrong, if that is what it says, rather than that a file cannot be
+    /// reached or is of another version.
+    pub fn damaged_file(&self) -> Option<&Path> {
+        match self {
+            Self::Parquet { path, .. }
+            | Self::Arrow { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::MissingColumn { path, .. }
+            | Self::ColumnType { path, .. }
+            | Self::Value { path, .. } => Some(path),
+            Self::File(_) | Self::Version { .. } | Self::PartExists(_) | Self::TwoRows { .. } => {
+                None
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! OUT/
 //!   .lock                                          who is writing
+//!   .replacement.json                              while parts are replaced by merged ones
 //!   captions/run=<run_id>/part-00000.parquet       all rows that the run wrote
 //!   captions.arrow                                 the current row of each image
 //!   embeddings/<encoder_id>/part-<run_id>-00000.parquet
@@ -30,6 +31,7 @@ const EMBEDDINGS: &str = "embeddings";
 const RUNS: &str = "runs";
 const REFUSED: &str = "refused";
 const DAMAGED: &str = "damaged";
+const REPLACEMENT: &str = ".replacement.json";
 
 /// Where everything below one output directory is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +159,11 @@ impl Layout {
         self.out.join(REFUSED).join(format!("run={run_id}"))
     }
 
+    /// The parts of a run that was refused, in order.
+    pub fn refused_parts(&self, run_id: &RunId) -> Result<Vec<PathBuf>, LayoutError> {
+        parts_in(&self.refused(run_id))
+    }
+
     /// Takes a run's rows out of the table and keeps them aside; nothing happens if there are none.
     pub fn set_aside(&self, run_id: &RunId) -> Result<(), FileError> {
         let rows = self.run(run_id);
@@ -190,6 +197,11 @@ impl Layout {
         let mut encoders = names(&self.out.join(EMBEDDINGS))?;
         encoders.retain(|name| self.embeddings(name).is_ok_and(|path| path.is_dir()));
         Ok(encoders)
+    }
+
+    /// What says which files are being replaced by which, while they are.
+    pub fn replacement(&self) -> PathBuf {
+        self.out.join(REPLACEMENT)
     }
 
     /// The directory of the run summaries.
@@ -244,10 +256,7 @@ impl Layout {
 
     /// The finished parts of a run's rows, in order.
     pub fn parts(&self, run_id: &RunId) -> Result<Vec<PathBuf>, LayoutError> {
-        let directory = self.run(run_id);
-        let names = names(&directory)?;
-        let parts = names.iter().filter(|name| is_part(name));
-        Ok(parts.map(|name| directory.join(name)).collect())
+        parts_in(&self.run(run_id))
     }
 
     /// A name for a run that starts at `now`, after all that left anything here.
@@ -270,6 +279,13 @@ fn runs_in(directory: &Path) -> Result<Vec<RunId>, LayoutError> {
     let names = names(directory)?;
     let runs = names.iter().filter_map(|name| name.strip_prefix("run="));
     Ok(runs.filter_map(|run| run.parse().ok()).collect())
+}
+
+/// The finished parts in a run's directory, in order.
+fn parts_in(directory: &Path) -> Result<Vec<PathBuf>, LayoutError> {
+    let names = names(directory)?;
+    let parts = names.iter().filter(|name| is_part(name));
+    Ok(parts.map(|name| directory.join(name)).collect())
 }
 
 /// Whether a file is named as a part of a run's rows.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::{Columns, batch_to_rows, check_columns, conform};
 use super::durable::create_dir;
-use super::schema::{TABLE_VERSION, rows_to_batch, schema};
+use super::schema::{TABLE_VERSION, check_version, rows_to_batch, schema};
 use super::{Layout, Row, RunId, SealedFile, SealedWriter, TableError};
 use crate::archive::key_order;
 
@@ -26,6 +26,7 @@ pub const PART_ROWS: usize = 8192;
 /// Small, as merging the parts of many runs holds a row group of each.
 const ROW_GROUP_ROWS: usize = 2048;
 
+const VERSION: &str = "showtell.table_version";
 const FIRST_ROOT: &str = "showtell.first_root";
 const FIRST_URI: &str = "showtell.first_uri";
 
@@ -90,15 +91,12 @@ impl PartWriter {
             return Ok(None);
         };
         create_dir(&self.layout.run(&self.run_id))?;
-        let mut writer = SealedWriter::create(&self.path, schema(), properties())?;
+        let mut writer = SealedWriter::create(&self.path, schema(), properties(ROW_GROUP_ROWS))?;
         for rows in self.rows.chunks(ROW_GROUP_ROWS) {
             let batch = rows_to_batch(rows).map_err(TableError::arrow("write", &self.path))?;
             writer.write_row_group(&batch)?;
         }
-        writer.note("showtell.table_version", TABLE_VERSION);
-        writer.note("showtell.run_id", self.run_id.as_str());
-        writer.note(FIRST_ROOT, &*first.root);
-        writer.note(FIRST_URI, first.uri.as_str());
+        note_contents(&mut writer, &self.run_id, first.key());
         let written = writer.finish()?;
         Ok(Some(Part {
             file: self.layout.relative(&self.path),
@@ -109,13 +107,21 @@ impl PartWriter {
     }
 }
 
-fn properties() -> WriterPropertiesBuilder {
+/// Says in a part's metadata what it holds; `first` is `root` and `uri` of its first row.
+pub(super) fn note_contents(writer: &mut SealedWriter, run_id: &RunId, first: (&str, &str)) {
+    writer.note(VERSION, TABLE_VERSION);
+    writer.note("showtell.run_id", run_id.as_str());
+    writer.note(FIRST_ROOT, first.0);
+    writer.note(FIRST_URI, first.1);
+}
+
+pub(super) fn properties(row_group_rows: usize) -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         // Indexes of pages would say nothing more of row groups this small, and no digest covers them.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        .set_max_row_group_row_count(Some(row_group_rows));
     for unique in ["uri", "image_id"] {
         // A dictionary of values that are all different only costs.
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(unique), false);
@@ -132,6 +138,7 @@ impl PartFile {
     /// Opens a part and checks that it has the table's columns.
     pub fn open(path: &Path) -> Result<Self, TableError> {
         let file = SealedFile::open(path)?;
+        check_version(file.note(VERSION), path)?;
         check_columns(file.schema(), &schema(), path)?;
         Ok(Self { file })
     }
@@ -319,7 +326,7 @@ mod tests {
         let path = out.path().join("other.parquet");
         let batch = rows_to_batch(&[row("a")]).unwrap();
         let batch = batch.project(&[0, 1, 2]).unwrap();
-        let mut writer = SealedWriter::create(&path, batch.schema(), properties()).unwrap();
+        let mut writer = SealedWriter::create(&path, batch.schema(), properties(10)).unwrap();
         writer.write_row_group(&batch).unwrap();
         writer.finish().unwrap();
         let error = PartFile::open(&path).err().unwrap();

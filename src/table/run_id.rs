@@ -39,8 +39,8 @@ impl RunId {
             .ok()
     }
 
-    /// The second in the name.
-    fn moment(&self) -> Option<DateTime<Utc>> {
+    /// The second in the name: when the run started, or a little later than the run before it.
+    pub fn moment(&self) -> Option<DateTime<Utc>> {
         let text = str::from_utf8(&self.0[..MOMENT]).ok()?;
         NaiveDateTime::parse_from_str(text, FORMAT)
             .ok()

@@ -4,6 +4,7 @@
 //! all by some warehouses. A column is nullable exactly where a row may have nothing to say.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -14,12 +15,24 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
-use super::{Outcome, Row};
+use super::{Outcome, Row, TableError};
 use crate::archive::{Failure, Stage};
 use crate::captioner::Beam;
 
 /// The version of the columns below; written into every file's metadata.
 pub const TABLE_VERSION: &str = "1";
+
+/// That the file at `path` is of the version that this program knows. One that says nothing of it was
+/// written by another program, and its columns speak for themselves.
+pub fn check_version(found: Option<&str>, path: &Path) -> Result<(), TableError> {
+    match found {
+        Some(found) if found != TABLE_VERSION => Err(TableError::Version {
+            path: path.to_owned(),
+            found: found.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
 
 /// The caption table's columns.
 pub fn schema() -> SchemaRef {
@@ -202,13 +215,11 @@ fn beams_to_list(rows: &[Row]) -> Result<ListArray, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::table::arbitrary::rows;
-    use crate::table::{TableError, batch_to_rows};
+    use crate::table::batch_to_rows;
 
     proptest! {
         #[test]

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::TableError;
-use super::durable::{DurableFile, FileError, Written};
+use super::durable::{DurableFile, FileError, StagedFile, Written};
 
 /// As long as a multiple of 8, so that the footer stays aligned.
 const MARK: &[u8; 16] = b"showtell-seal-1\n";
@@ -55,11 +55,16 @@ impl SealedSink {
     }
 
     /// Seals the footer, which ends with `magic`, and makes the file durable.
-    pub fn finish(mut self, magic: &[u8]) -> Result<Written, FileError> {
+    pub fn finish(self, magic: &[u8]) -> Result<Written, FileError> {
+        self.stage(magic)?.publish()
+    }
+
+    /// As [`finish`](Self::finish), but the file has yet to get its name.
+    pub fn stage(mut self, magic: &[u8]) -> Result<StagedFile, FileError> {
         let tail = self.tail.take().unwrap_or_default();
         self.write_sealed(&tail, magic)
             .map_err(FileError::on("write", &self.path))?;
-        self.file.commit()
+        self.file.stage()
     }
 
     fn write_sealed(&mut self, tail: &[u8], magic: &[u8]) -> io::Result<()> {

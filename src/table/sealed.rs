@@ -22,7 +22,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
 use parquet::file::properties::WriterPropertiesBuilder;
 
 use super::TableError;
-use super::durable::{FileError, Written};
+use super::durable::{FileError, StagedFile, Written};
 use super::seal::{SealedSink, check_footer};
 
 /// Of each row group, of each column; the row groups parted by `;`, the columns by `,`.
@@ -106,7 +106,12 @@ impl SealedWriter {
     }
 
     /// Makes the file durable under its name.
-    pub fn finish(mut self) -> Result<Written, TableError> {
+    pub fn finish(self) -> Result<Written, TableError> {
+        Ok(self.stage()?.publish()?)
+    }
+
+    /// As [`finish`](Self::finish), but the file has yet to get its name.
+    pub fn stage(mut self) -> Result<StagedFile, TableError> {
         let digests = self.digests.join(";");
         self.note(DIGESTS, digests);
         self.writer.inner_mut().begin_footer();
@@ -114,7 +119,7 @@ impl SealedWriter {
             .writer
             .into_inner()
             .map_err(TableError::parquet("write", &self.path))?;
-        Ok(sink.finish(MAGIC)?)
+        Ok(sink.stage(MAGIC)?)
     }
 }
 

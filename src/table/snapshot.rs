@@ -18,7 +18,7 @@ use arrow::ipc::writer::FileWriter;
 use super::columns::{check_columns, conform};
 use super::durable::FileError;
 use super::merge::{Batches, Merge, Source};
-use super::schema::{TABLE_VERSION, schema};
+use super::schema::{TABLE_VERSION, check_version, schema};
 use super::seal::{SealedSink, check_footer};
 use super::{Layout, Part, PartFile, RunId, TableError};
 
@@ -102,6 +102,7 @@ impl Snapshot {
         check_footer(&mut file, MAGIC, path)?;
         let reader = FileReader::try_new(file, None).map_err(TableError::arrow("read", path))?;
         let found = reader.schema();
+        check_version(found.metadata.get(VERSION).map(String::as_str), path)?;
         check_columns(&found, &schema(), path)?;
         let missing = |key: &str| TableError::damaged(path, format!("its metadata has no {key}"));
         let note = |notes: &HashMap<String, String>, key: &str| {

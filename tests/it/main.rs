@@ -32,5 +32,7 @@ mod scenes;
 mod table;
 /// The command ill-treated: killed, without room, over damaged files.
 mod torture;
+/// Looking at an output, compacting it, metrics.
+mod upkeep;
 /// The encoder against torchvision.
 mod vgg16;
