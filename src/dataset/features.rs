@@ -71,7 +71,7 @@ pub enum Features {
         rows: Vec<Option<usize>>,
     },
     Cache {
-        cache: Cache,
+        cache: Box<Cache>,
         /// Of each image that has a file, its identity.
         ids: Vec<Option<ImageId>>,
     },
@@ -131,7 +131,7 @@ impl Features {
                 });
             }
         };
-        let cache = Cache::peek(&layout, spec)?;
+        let cache = Box::new(Cache::peek(&layout, spec)?);
         let ids = located.paths.par_iter().map(|path| match path {
             Some(path) => identity(path).map(Some),
             None => Ok(None),

@@ -211,8 +211,10 @@ mod tests {
             first_caption: 0,
         };
         let splits = [Split::Train, Split::Val, Split::Test, Split::Restval];
-        let mut set = DataSet::default();
-        set.images = splits.map(|split| image(Some(split))).into();
+        let mut set = DataSet {
+            images: splits.map(|split| image(Some(split))).into(),
+            ..DataSet::default()
+        };
         assert_eq!(set.training(Restval::Apart).len(), 1);
         assert_eq!(set.training(Restval::AsTrain).len(), 2);
         assert_eq!(set.of_split(Split::Val, Restval::AsTrain).count(), 1);
