@@ -13,7 +13,7 @@ use crate::captioner::model::CaptionerConfig;
 /// See the [module](self).
 pub enum TrainableCaptioner {
     ShowTell(TrainableShowTell),
-    ShowAttendTell(TrainableShowAttendTell),
+    ShowAttendTell(Box<TrainableShowAttendTell>),
 }
 
 impl TrainableCaptioner {
@@ -31,9 +31,11 @@ impl TrainableCaptioner {
             CaptionerConfig::ShowAndTell(config) => TrainableCaptioner::ShowTell(
                 TrainableShowTell::new(variables, config, words, dropout)?,
             ),
-            CaptionerConfig::ShowAttendTell(config) => TrainableCaptioner::ShowAttendTell(
-                TrainableShowAttendTell::new(variables, config, words, dropout, attention)?,
-            ),
+            CaptionerConfig::ShowAttendTell(config) => {
+                let model =
+                    TrainableShowAttendTell::new(variables, config, words, dropout, attention)?;
+                TrainableCaptioner::ShowAttendTell(Box::new(model))
+            }
         })
     }
 
