@@ -73,6 +73,9 @@ pub struct OptimiserConfig {
     /// words the captions agree on. Without it a network that starts from nothing learns the language
     /// and never looks at the picture.
     pub word_presence: f64,
+    /// Whether the encoder's convolutions stay as the model has them that is gone on from.
+    #[serde(default)]
+    pub freeze_convolutions: bool,
     /// Weight of the cross-entropy of telling from conv5_3 what is drawn where.
     pub grounding: f64,
     /// What the losses of attention weigh, for a captioner that has it.
@@ -147,6 +150,12 @@ impl TrainingConfig {
             if !(0.0..=1.0).contains(&share) {
                 return Err(format!("data.{name} is a share from 0 to 1, not {share}"));
             }
+        }
+        if training.freeze_convolutions && self.start.is_none() {
+            return Err(
+                "training.freeze_convolutions needs start = \"DIR\", a model to take them from"
+                    .to_owned(),
+            );
         }
         let whole = matches!(self.encoder.preprocess.resize, Resize::Stretch { .. });
         if training.grounding > 0.0 && !whole {

@@ -123,8 +123,16 @@ impl Features {
     }
 }
 
+/// Whether layers go on learning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Learnt {
+    Still,
+    NoMore,
+}
+
 /// VGG-16 with batch normalisation.
 pub struct TrainableVgg16 {
+    convolutions_are: Learnt,
     convolutions: Vec<(Normalised, bool)>,
     /// fc6 and fc7; none if the encoder ends with conv5_3.
     linear: Vec<Normalised>,
@@ -136,7 +144,11 @@ impl TrainableVgg16 {
     /// # Errors
     ///
     /// When the device has no room.
-    pub fn new(variables: &Variables, config: &EncoderConfig) -> Result<Self, tch::TchError> {
+    pub fn new(
+        variables: &Variables,
+        config: &EncoderConfig,
+        convolutions_are: Learnt,
+    ) -> Result<Self, tch::TchError> {
         let mut convolutions = Vec::new();
         for layer in Convolution::layers(config.widths) {
             let shape = [layer.outputs, layer.inputs, 3, 3];
@@ -158,6 +170,7 @@ impl TrainableVgg16 {
             .map(layer)
             .collect::<Result<_, _>>()?;
         Ok(TrainableVgg16 {
+            convolutions_are,
             convolutions,
             linear,
             side,
@@ -171,22 +184,19 @@ impl TrainableVgg16 {
     ///
     /// When the device fails.
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Features, tch::TchError> {
-        let mut x = self.input.apply(pixels)?;
-        let mut conv5_3 = x.shallow_clone();
-        for (layer, pooled) in &self.convolutions {
-            let none: Option<&Tensor> = None;
-            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
-            x = layer.normalise(&x, mode)?;
-            if *pooled {
-                conv5_3 = x;
-                x = conv5_3.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+        let conv5_3 = match self.convolutions_are {
+            Learnt::Still => self.conv5_3(pixels, mode)?,
+            Learnt::NoMore => {
+                let _no_gradients = tch::no_grad_guard();
+                self.conv5_3(pixels, Mode::Inference)?
             }
-        }
+        };
         if self.linear.is_empty() {
             let whole = conv5_3.f_amax([2, 3], false)?;
             return Ok(Features { conv5_3, whole });
         }
-        x = x
+        let mut x = conv5_3
+            .f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?
             .f_adaptive_avg_pool2d([self.side, self.side])?
             .f_flatten(1, -1)?;
         for layer in &self.linear {
@@ -194,6 +204,20 @@ impl TrainableVgg16 {
             x = layer.normalise(&x.f_linear(&layer.weight, none)?, mode)?;
         }
         Ok(Features { conv5_3, whole: x })
+    }
+
+    /// `[batch, channels, side, side]`
+    fn conv5_3(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
+        let mut x = self.input.apply(pixels)?;
+        for (place, (layer, pooled)) in self.convolutions.iter().enumerate() {
+            let none: Option<&Tensor> = None;
+            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
+            x = layer.normalise(&x, mode)?;
+            if *pooled && place + 1 < self.convolutions.len() {
+                x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+            }
+        }
+        Ok(x)
     }
 
     /// Takes over a plain VGG-16 of the same dimensions; `pixels`, `[batch, 3, crop, crop]`, u8, are

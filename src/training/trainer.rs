@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
 use super::grounding::Grounding;
-use super::network::{CaptionBatch, Mode, TrainableVgg16};
+use super::network::{CaptionBatch, Learnt, Mode, TrainableVgg16};
 use super::presence::{Presence, WordPresence};
 use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
@@ -77,7 +77,14 @@ pub fn train(
 
     let variables = VarStore::new(device);
     let root = variables.root();
-    let mut encoder = TrainableVgg16::new(&(&root / "encoder"), &config.encoder)?;
+    let mut encoder = TrainableVgg16::new(
+        &(&root / "encoder"),
+        &config.encoder,
+        match config.training.freeze_convolutions {
+            true => Learnt::NoMore,
+            false => Learnt::Still,
+        },
+    )?;
     let dropout = config.training.dropout;
     let mut captioner = TrainableCaptioner::new(
         &(&root / "captioner"),
