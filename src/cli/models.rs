@@ -45,7 +45,8 @@ impl WantedModel {
     pub fn prepare(self, out: &Path, records: Records) -> anyhow::Result<(Models, Sources)> {
         let sources = self.sources()?;
         let recorded = match (records, Layout::open(out)) {
-            (Records::Believe, Ok(layout)) => RecordedIds::read(&layout)?,
+            // Records that cannot be read are for the run to tell, which needs them for more.
+            (Records::Believe, Ok(layout)) => RecordedIds::read(&layout).unwrap_or_default(),
             _ => RecordedIds::default(),
         };
         let device = Rc::new(self.device.lazy());
