@@ -175,17 +175,17 @@ def scenario(archive, warehouse, kills):
 
     archive.put("alone")
     archive.annotate()
+    began = time.monotonic()
     warehouse.publish()
+    took = time.monotonic() - began
     expect(warehouse.check("after additions") == 3, "a night is not one version")
 
     # Every caption anew, by two runs of which only the second is published.
     archive.annotate("--beam", "2")
     archive.change()
     archive.annotate("--beam", "5", *ACCEPT)
-    began = time.monotonic()
     with Watch(warehouse) as watch:
         warehouse.publish()
-    took = time.monotonic() - began
     expect(warehouse.check("all captioned anew") == 4, "two nights are not one version")
     watch.check()
     print(f"{url}: changed, deleted, added, captioned anew; read {watch.reads} times meanwhile")
@@ -277,6 +277,20 @@ def check_interrupted_run(archive, warehouse):
     warehouse.publish()
     warehouse.check("after the run that follows a killed one")
     print("a run that was killed changes nothing, the next one all")
+
+
+def check_compacted(archive, warehouse):
+    """Parts of runs that were not published yet may be merged before they are."""
+    archive.change()
+    archive.annotate(*ACCEPT)
+    archive.change()
+    archive.annotate(*ACCEPT)
+    command = archive.command("compact", archive.out, "--keep", "0")
+    done = subprocess.run(command, capture_output=True, text=True)
+    expect(done.returncode == 0, f"compact ended with {done.returncode}: {done.stderr}")
+    warehouse.publish()
+    warehouse.check("after compacting")
+    print("runs whose parts were merged are published all the same")
 
 
 def check_columns(archive, warehouse):
@@ -433,6 +447,7 @@ def main():
         scenario(archive, warehouse, KILLS)
         check_first_kills(archive, scratch / "killed")
         check_interrupted_run(archive, warehouse)
+        check_compacted(archive, warehouse)
         check_columns(archive, warehouse)
         check_readers(archive, warehouse)
         check_refusals(archive, warehouse, scratch)
