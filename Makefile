@@ -8,6 +8,8 @@ ARGS    ?=
 SEED    ?= 424242
 KILLS   ?= 200
 FILES   ?= 1000000
+# Of the program: delta publishes to Delta Lake tables, and takes long to build.
+FEATURES ?=
 
 # A libtorch that the user has, by LIBTORCH or in /usr/lib; otherwise one that is fetched.
 LIBTORCH_FOLDER ?= $(CURDIR)/.libtorch
@@ -25,9 +27,10 @@ CARGO   ?= cargo
 PYTHON  ?= python3
 TARGET  := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 PACKAGES := $(CURDIR)/.python
+WAREHOUSE_PACKAGES := $(CURDIR)/.python-warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers test-readers torture million doctor peak samples clean prerequisites
+.PHONY: help annotate build truth test format lint unit readers test-readers torture million test-delta doctor peak samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
@@ -41,7 +44,7 @@ annotate: build ## Caption the images below DIR into the table in OUT
 	$(TARGET)/release/showtell annotate $(DIR) --out $(OUT) --model $(MODEL) $(ARGS)
 
 build: prerequisites $(FETCHED) ## Build the program, fetching libtorch first if there is none
-	$(CARGO) build --release --locked
+	$(CARGO) build --release --locked $(if $(FEATURES),--features $(FEATURES))
 
 test: format lint unit readers ## Check format and lints, run all tests, read a table with other readers
 
@@ -74,6 +77,10 @@ torture: prerequisites $(FETCHED) ## Kill, starve and damage runs, often: KILLS=
 
 million: build ## Measure nights over FILES=1000000 files
 	$(PYTHON) scripts/million.py --showtell $(TARGET)/release/showtell --files $(FILES)
+
+test-delta: prerequisites $(FETCHED) $(WAREHOUSE_PACKAGES)/installed ## Publish to Delta Lake tables, and read them with other readers
+	$(CARGO) test --locked --profile warehouse --features delta --lib --test it -- warehouse:: publish::
+	PYTHONPATH=$(WAREHOUSE_PACKAGES) $(PYTHON) tests/warehouse/delta.py $(TARGET)/warehouse/showtell
 
 doctor: build ## Tell what this machine has, and what is missing
 	$(TARGET)/release/showtell doctor
@@ -108,4 +115,8 @@ $(PACKAGES)/installed: tests/readers/requirements.txt | prerequisites
 
 $(PACKAGES)/warehouses: tests/readers/warehouses.txt tests/readers/requirements.txt | prerequisites
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target $(PACKAGES) -r $<
+	@touch $@
+
+$(WAREHOUSE_PACKAGES)/installed: tests/warehouse/requirements.txt | prerequisites
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --upgrade --target $(WAREHOUSE_PACKAGES) -r $<
 	@touch $@

@@ -6,6 +6,8 @@ use showtell::hub::HubError;
 use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
 use showtell::table::LayoutError;
+#[cfg(feature = "delta")]
+use showtell::table::warehouse::WarehouseError;
 use showtell::training::TrainingError;
 use showtell::upkeep::{CompactError, HistoryError, StandingError};
 
@@ -70,6 +72,13 @@ impl Exit {
             return match error {
                 HistoryError::Unknown { .. } => Exit::Usage,
                 _ => Exit::Fatal,
+            };
+        }
+        #[cfg(feature = "delta")]
+        if let Some(error) = error.downcast_ref::<WarehouseError>() {
+            return match error.is_usage() {
+                true => Exit::Usage,
+                false => Exit::Fatal,
             };
         }
         match error.downcast_ref::<TrainingError>() {

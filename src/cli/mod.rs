@@ -20,6 +20,7 @@ mod history;
 mod metrics;
 mod model;
 mod models;
+mod publish;
 mod report;
 mod run;
 mod runs;
@@ -73,6 +74,7 @@ pub enum Command {
     Status(status::StatusArguments),
     History(history::HistoryArguments),
     Compact(compact::CompactArguments),
+    Publish(publish::PublishArguments),
     Model(model::ModelArgs),
     Doctor(doctor::DoctorArgs),
     Train(train::TrainArguments),
@@ -112,6 +114,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Status(arguments) => status::run(&arguments),
         Command::History(arguments) => history::run(&arguments),
         Command::Compact(arguments) => compact::run(&arguments),
+        Command::Publish(arguments) => publish::run(&arguments, terminal),
         Command::Model(arguments) => {
             model::run(&arguments, &mut std::io::stdout())?;
             Ok(Exit::Complete)

@@ -52,8 +52,9 @@ pub fn start(arguments: &LogArguments) -> Terminal {
         io::stderr().is_terminal() && arguments.log_format == LogFormat::Text && !arguments.quiet;
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let level = match (arguments.quiet, arguments.verbose) {
-        (true, _) => "warn",
-        (false, 0) => "info",
+        // What deltalake fails at, the command tells; its other notes are for those who look closer.
+        (true, _) => "warn,deltalake_core=off,buoyant_kernel=off,object_store=off",
+        (false, 0) => "info,deltalake_core=off,buoyant_kernel=off,object_store=warn",
         (false, 1) => "showtell=debug,info",
         (false, _) => "showtell=trace,debug",
     };

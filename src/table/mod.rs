@@ -20,6 +20,9 @@ mod schema;
 mod seal;
 mod sealed;
 mod snapshot;
+/// Publishes the current rows as a Delta Lake table.
+#[cfg(feature = "delta")]
+pub mod warehouse;
 
 pub(crate) use columns::{BeamColumns, Columns, check_columns};
 pub use columns::{Known, KnownColumns, Shared, Status, batch_to_rows, known_schema};

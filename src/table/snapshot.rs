@@ -7,8 +7,10 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -79,10 +81,11 @@ pub fn write_snapshot(
     })
 }
 
-/// A snapshot on disk.
+/// A snapshot on disk: the one that was opened, even if a run has put another in its place since.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     path: PathBuf,
+    file: Arc<File>,
     notes: SnapshotNotes,
     /// As the file has it.
     schema: SchemaRef,
@@ -100,7 +103,9 @@ impl Snapshot {
             file => file.map_err(FileError::on("open", path))?,
         };
         check_footer(&mut file, MAGIC, path)?;
-        let reader = FileReader::try_new(file, None).map_err(TableError::arrow("read", path))?;
+        let file = Arc::new(file);
+        let reader = FileReader::try_new(Stream::of(&file), None)
+            .map_err(TableError::arrow("read", path))?;
         let found = reader.schema();
         check_version(found.metadata.get(VERSION).map(String::as_str), path)?;
         check_columns(&found, &schema(), path)?;
@@ -114,6 +119,7 @@ impl Snapshot {
         };
         Ok(Some(Self {
             path: path.to_owned(),
+            file: file.clone(),
             notes: SnapshotNotes {
                 run_id: note(&found.metadata, RUN_ID)?
                     .parse()
@@ -138,8 +144,8 @@ impl Snapshot {
     /// Reads the file once, to see that it is what was written.
     pub fn check(&self) -> Result<(), TableError> {
         let mut digest = blake3::Hasher::new();
-        File::open(&self.path)
-            .and_then(|file| digest.update_reader(file.take(self.digested)).map(|_| ()))
+        digest
+            .update_reader(Stream::of(&self.file).take(self.digested))
             .map_err(FileError::on("read", &self.path))?;
         if digest.count() != self.digested || digest.finalize().to_hex().as_str() != self.digest {
             return Err(TableError::damaged(
@@ -160,10 +166,9 @@ impl Snapshot {
 
     /// The rows in batches that can be read in any order, of their columns only `columns`.
     pub fn open_batches(&self, columns: SchemaRef) -> Result<SnapshotBatches, TableError> {
-        let file = File::open(&self.path).map_err(FileError::on("open", &self.path))?;
         let fields = columns.fields().iter();
         let wanted = fields.filter_map(|field| self.schema.index_of(field.name()).ok());
-        let reader = FileReader::try_new(file, Some(wanted.collect()))
+        let reader = FileReader::try_new(Stream::of(&self.file), Some(wanted.collect()))
             .map_err(TableError::arrow("read", &self.path))?;
         Ok(SnapshotBatches {
             path: self.path.clone(),
@@ -191,7 +196,7 @@ impl Snapshot {
 pub struct SnapshotBatches {
     path: PathBuf,
     columns: SchemaRef,
-    reader: FileReader<File>,
+    reader: FileReader<Stream>,
 }
 
 impl SnapshotBatches {
@@ -209,6 +214,41 @@ impl SnapshotBatches {
                 format!("it has no batch {at}"),
             )),
         }
+    }
+}
+
+/// Reads a file that others read, too, each from a place of its own.
+struct Stream {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Stream {
+    fn of(file: &Arc<File>) -> Self {
+        Self {
+            file: file.clone(),
+            at: 0,
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Stream {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let place = match to {
+            SeekFrom::Start(place) => Some(place),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
+        };
+        self.at = place.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -318,6 +358,29 @@ mod tests {
         assert_eq!(read(&layout).unwrap(), []);
         let snapshot = Snapshot::open(&layout.snapshot()).unwrap().unwrap();
         assert_eq!(snapshot.notes(), &notes());
+    }
+
+    #[test]
+    fn stays_what_it_was_when_another_takes_its_place() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let write = |run, uri| {
+            let sources = sources(&layout, run, &[vec![row(uri)]]);
+            write_snapshot(&layout, sources, &notes()).unwrap();
+            Snapshot::open(&layout.snapshot()).unwrap().unwrap()
+        };
+        let uris = |snapshot: &Snapshot| {
+            snapshot.check().unwrap();
+            let batch = snapshot.batches(schema()).unwrap().next().unwrap().unwrap();
+            let rows = batch_to_rows(&batch, &layout.snapshot()).unwrap();
+            rows.into_iter().map(|row| row.uri).collect::<Vec<_>>()
+        };
+        let old = write(1, "a");
+        let new = write(2, "b");
+        assert_eq!(
+            (uris(&old), uris(&new)),
+            (vec!["a".into()], vec!["b".into()])
+        );
     }
 
     #[test]

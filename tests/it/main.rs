@@ -26,6 +26,8 @@ mod guards;
 mod hub;
 /// Night after night: only what is new.
 mod nights;
+/// The current rows as a Delta table.
+mod publish;
 /// Drawn scenes and the samples that ship.
 mod scenes;
 /// Captions written and read back by the arrow and parquet crates.
