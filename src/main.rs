@@ -5,7 +5,7 @@ mod cli;
 fn main() -> std::process::ExitCode {
     let arguments = cli::parse(std::env::args_os().collect());
     let terminal = cli::terminal::start(&arguments.log);
-    cli::allocator::share_one_arena();
+    cli::allocator::keep_memory_level();
     match cli::run(arguments.command, &terminal) {
         Ok(exit) => exit.into(),
         Err(error) => {
