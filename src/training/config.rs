@@ -22,7 +22,7 @@ pub struct TrainingConfig {
     pub purpose: Option<String>,
     /// Model directory that the best epoch is saved to.
     pub output: PathBuf,
-    /// Model directory whose weights to go on from, instead of from nothing.
+    /// Model directory whose weights and words to go on from, instead of from nothing.
     #[serde(default)]
     pub start: Option<PathBuf>,
     /// Decides weights, order and dropout.
@@ -49,6 +49,10 @@ pub struct DataConfig {
     /// Share of the scenes in which the setting follows from the object; 0 ties nothing.
     #[serde(default)]
     pub bias: f64,
+    /// Of so many scenes the hardest is learnt from; 1 takes them as they come. Hardest is one with two
+    /// single objects, of which captions are about the larger.
+    #[serde(default = "one")]
+    pub hardest_of: u64,
     /// Share of the scenes that are larger, smaller, wide or tall.
     pub other_sizes: f64,
     pub validation_seed: u64,
@@ -81,6 +85,10 @@ pub struct OptimiserConfig {
     /// What the losses of attention weigh, for a captioner that has it.
     #[serde(default)]
     pub attention: AttentionLoss,
+}
+
+fn one() -> u64 {
+    1
 }
 
 impl DataConfig {
@@ -133,6 +141,12 @@ impl TrainingConfig {
         self.captioner.check(&self.encoder)?;
         if training.batch < 2 || data.per_epoch < training.batch as u64 {
             return Err("training.batch must be at least 2 and at most data.per_epoch".to_owned());
+        }
+        if !(1..=100).contains(&data.hardest_of) {
+            return Err(format!(
+                "data.hardest_of is 1 to 100, not {}",
+                data.hardest_of
+            ));
         }
         if !(1..=5).contains(&data.captions_per_scene) {
             return Err("data.captions_per_scene must be 1 to 5".to_owned());

@@ -71,7 +71,11 @@ pub fn train(
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
     tch::manual_seed(config.seed);
-    let vocabulary = scenes::vocabulary(&config.data);
+    // A model that goes on learning keeps its words.
+    let vocabulary = match &config.start {
+        Some(model) => Vocabulary::read(&model.join("vocabulary.txt"))?,
+        None => scenes::vocabulary(&config.data),
+    };
     let words = vocabulary.len() as i64;
     let validation_set = ValidationSet::draw(config)?;
 
@@ -100,14 +104,7 @@ pub fn train(
     let presence = Presence::new(&(&root / "presence"), width, words)?;
     let grounding = Grounding::new(&(&root / "grounding"), config.encoder.widths[4])?;
     if let Some(model) = &config.start {
-        start_from(
-            model,
-            &vocabulary,
-            &validation_set,
-            &mut encoder,
-            &mut captioner,
-            device,
-        )?;
+        start_from(model, &validation_set, &mut encoder, &mut captioner, device)?;
     }
     let rate = config.training.learning_rate;
     let mut optimiser = Adam::default().build(&variables, rate)?;
@@ -206,20 +203,11 @@ pub fn train(
 /// Takes over the weights of the model in `directory`.
 fn start_from(
     directory: &Path,
-    vocabulary: &Vocabulary,
     scenes: &ValidationSet,
     encoder: &mut TrainableVgg16,
     captioner: &mut TrainableCaptioner,
     device: Device,
 ) -> Result<(), TrainingError> {
-    let file = directory.join("vocabulary.txt");
-    if Vocabulary::read(&file)? != *vocabulary {
-        let reason = "the recipe's data give other words: learn from nothing, or on the same data";
-        return Err(TrainingError::Config {
-            file,
-            reason: reason.to_owned(),
-        });
-    }
     captioner.start_from(&directory.join("captioner.safetensors"))?;
     encoder.start_from(
         &directory.join("encoder.safetensors"),
