@@ -49,10 +49,6 @@ pub struct DataConfig {
     /// Share of the scenes in which the setting follows from the object; 0 ties nothing.
     #[serde(default)]
     pub bias: f64,
-    /// Of so many scenes the hardest is learnt from; 1 takes them as they come. Hardest is one with two
-    /// single objects, of which captions are about the larger.
-    #[serde(default = "one")]
-    pub hardest_of: u64,
     /// Share of the scenes that are larger, smaller, wide or tall.
     pub other_sizes: f64,
     pub validation_seed: u64,
@@ -85,10 +81,6 @@ pub struct OptimiserConfig {
     /// What the losses of attention weigh, for a captioner that has it.
     #[serde(default)]
     pub attention: AttentionLoss,
-}
-
-fn one() -> u64 {
-    1
 }
 
 impl DataConfig {
@@ -141,12 +133,6 @@ impl TrainingConfig {
         self.captioner.check(&self.encoder)?;
         if training.batch < 2 || data.per_epoch < training.batch as u64 {
             return Err("training.batch must be at least 2 and at most data.per_epoch".to_owned());
-        }
-        if !(1..=100).contains(&data.hardest_of) {
-            return Err(format!(
-                "data.hardest_of is 1 to 100, not {}",
-                data.hardest_of
-            ));
         }
         if !(1..=5).contains(&data.captions_per_scene) {
             return Err("data.captions_per_scene must be 1 to 5".to_owned());

@@ -15,7 +15,7 @@ use crate::captioner::vocabulary::{TokenId, Vocabulary};
 use crate::captioner::{Captioner, Decoding};
 use crate::encoder::Encoder;
 use crate::encoder::preprocess::Preprocess;
-use crate::scenes::{Checker, Config, Scene, Truth, Verdict, Verdicts};
+use crate::scenes::{Checker, Scene, Truth, Verdict, Verdicts};
 
 /// Scenes whose captions the vocabulary is taken from.
 const VOCABULARY_SCENES: u64 = 2000;
@@ -100,7 +100,7 @@ fn draw(
     let drawn = (first..first + config.training.batch as u64)
         .into_par_iter()
         .map(|index| {
-            let scene = scenes.draw(hardest(&scenes, index * data.hardest_of, data.hardest_of));
+            let scene = scenes.draw(index);
             let captions: Vec<_> = scene
                 .captions
                 .iter()
@@ -141,18 +141,6 @@ fn draw(
             .extend(chosen.map(|caption| (picture, caption.clone())));
     }
     Ok(batch)
-}
-
-/// The first scene with two single objects of `count` scenes from `first` on, or else the first.
-fn hardest(scenes: &Config, first: u64, count: u64) -> u64 {
-    let is_hard = |index: &u64| {
-        let truth = scenes.describe(*index).0;
-        truth.second().is_some() && truth.main().is_some_and(|main| main.count == 1)
-    };
-    match count {
-        1 => first,
-        _ => (first..first + count).find(is_hard).unwrap_or(first),
-    }
 }
 
 fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingError> {
