@@ -35,7 +35,8 @@ def peak(showtell, images, count, scratch):
         path = archive / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    command = [showtell, "annotate", "--quiet", "--out", out, archive]
+    # Copies have few captions, which a guard would take for a fault.
+    command = [showtell, "annotate", "--quiet", "--accept", "--out", out, archive]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
