@@ -23,7 +23,7 @@ use super::{forecast, model, report};
 /// Before anything becomes current, guards look at the whole: a directory that cannot be listed or has
 /// been emptied, too many images gone or failed, captions that are all alike or quite unlike those of
 /// the runs before. What they refuse is set aside in OUT/refused, captions.arrow stays as it was, and
-/// the exit code is 3. If it is right all the same, run again with --accept: features are kept, so
+/// the exit code is 3. If it is right all the same, run again with --accept: fc7 is kept, so
 /// only reading and captioning are done again.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
