@@ -40,7 +40,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let bar = terminal.progress("{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}");
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("showtell {}", command.join(" "));
-    let mut losses: Option<[f64; 3]> = None;
+    let mut losses: Option<[f64; 4]> = None;
     let outcome =
         showtell::training::train(&config, device, &command, &stop, |event| match event {
             Event::Started {
@@ -56,12 +56,13 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
                 step,
                 loss,
                 presence,
+                roles,
                 grounding,
                 ..
             } => {
-                let now = [loss, presence, grounding];
+                let now = [loss, presence, roles, grounding];
                 let before = losses.unwrap_or(now);
-                let smooth: [f64; 3] = std::array::from_fn(|i| 0.98 * before[i] + 0.02 * now[i]);
+                let smooth: [f64; 4] = std::array::from_fn(|i| 0.98 * before[i] + 0.02 * now[i]);
                 losses = Some(smooth);
                 bar.set_position(step);
                 bar.set_message(format!("loss {:.3}", smooth[0]));
@@ -76,7 +77,8 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
                     epoch,
                     loss = format!("{loss:.3}"),
                     presence = format!("{:.3}", losses.unwrap_or_default()[1]),
-                    grounding = format!("{:.3}", losses.unwrap_or_default()[2]),
+                    roles = format!("{:.3}", losses.unwrap_or_default()[2]),
+                    grounding = format!("{:.3}", losses.unwrap_or_default()[3]),
                     main = validation.main,
                     setting = validation.setting,
                     kind = validation.kind,

@@ -73,6 +73,10 @@ pub struct OptimiserConfig {
     /// words the captions agree on. Without it a network that starts from nothing learns the language
     /// and never looks at the picture.
     pub word_presence: f64,
+    /// Weight of the cross-entropies of telling from fc7 kind and colour of the main object and of
+    /// the second.
+    #[serde(default)]
+    pub roles: f64,
     /// Whether the encoder's convolutions stay as the model has them that is gone on from.
     #[serde(default)]
     pub freeze_convolutions: bool,

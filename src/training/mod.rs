@@ -1,8 +1,8 @@
 //! Learns an encoder and a captioner from captioned pictures, and saves them as a model directory.
 //!
 //! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] and
-//! [`captioner`] hold what is learnt and [`trainer`] learns it; [`presence`] and [`grounding`] help. A saved model is read back and judged by the very code that
-//! annotates archives.
+//! [`captioner`] hold what is learnt and [`trainer`] learns it; [`presence`], [`roles`] and
+//! [`grounding`] help. A saved model is read back and judged by the very code that annotates archives.
 //!
 //! Of data sets that people have captioned, [`vocabulary`] takes the words as the papers did, and
 //! [`inspection`] tells what is in them.
@@ -14,6 +14,7 @@ pub mod grounding;
 pub mod inspection;
 pub mod network;
 pub mod presence;
+pub mod roles;
 pub mod scenes;
 pub mod trainer;
 pub mod vocabulary;

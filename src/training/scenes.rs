@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use super::TrainingError;
 use super::config::{DataConfig, TrainingConfig};
 use super::grounding::Cells;
+use super::roles::Cast;
 use crate::archive::Picture;
 use crate::captioner::vocabulary::{TokenId, Vocabulary};
 use crate::captioner::{Captioner, Decoding};
@@ -44,6 +45,8 @@ pub struct Batch {
     pub present: Vec<BTreeMap<TokenId, usize>>,
     /// For each picture what lies where in conv5_3.
     pub cells: Vec<Cells>,
+    /// For each picture what its objects are.
+    pub casts: Vec<Cast>,
 }
 
 /// The words of the first scenes' captions.
@@ -108,7 +111,9 @@ fn draw(
                 .collect();
             let objects = &scene.truth.objects;
             let cells = Cells::new(objects, scene.width, scene.height, side / CELL);
-            Ok((pixels(scene, &config.encoder.preprocess)?, captions, cells))
+            let cast = Cast::new(objects);
+            let pixels = pixels(scene, &config.encoder.preprocess)?;
+            Ok((pixels, captions, cells, cast))
         })
         .collect::<Result<Vec<_>, TrainingError>>()?;
     let mut batch = Batch {
@@ -118,8 +123,9 @@ fn draw(
         captions: Vec::new(),
         present: Vec::new(),
         cells: Vec::new(),
+        casts: Vec::new(),
     };
-    for (picture, (pixels, captions, cells)) in drawn.into_iter().enumerate() {
+    for (picture, (pixels, captions, cells, cast)) in drawn.into_iter().enumerate() {
         batch.pixels.extend(pixels);
         let mut present = BTreeMap::new();
         for caption in &captions {
@@ -129,6 +135,7 @@ fn draw(
         }
         batch.present.push(present);
         batch.cells.push(cells);
+        batch.casts.push(cast);
         // Each scene is seen once, so which captions are taken may as well follow its number.
         let start = (first as usize + picture) % captions.len();
         let chosen = captions

@@ -17,6 +17,7 @@ use super::config::TrainingConfig;
 use super::grounding::Grounding;
 use super::network::{CaptionBatch, Learnt, Mode, TrainableVgg16};
 use super::presence::{Presence, WordPresence};
+use super::roles::Roles;
 use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
 use super::{TrainingError, scenes};
 use crate::captioner::model::{Model, ModelConfig};
@@ -35,6 +36,7 @@ pub enum Event<'a> {
         step: u64,
         loss: f64,
         presence: f64,
+        roles: f64,
         grounding: f64,
         pictures: usize,
         tokens: usize,
@@ -102,6 +104,7 @@ pub fn train(
         Layer::Conv5_3 => config.encoder.widths[4],
     };
     let presence = Presence::new(&(&root / "presence"), width, words)?;
+    let roles = Roles::new(&(&root / "roles"), width)?;
     let grounding = Grounding::new(&(&root / "grounding"), config.encoder.widths[4])?;
     if let Some(model) = &config.start {
         start_from(model, &validation_set, &mut encoder, &mut captioner, device)?;
@@ -137,9 +140,11 @@ pub fn train(
             let features = encoder.forward(&tensors.pixels, Mode::Training)?;
             let loss = captioner.loss(&features, &tensors.captions, Mode::Training)?;
             let presence = presence.loss(&features.whole, &tensors.present)?;
+            let who = roles.loss(&features.whole, &batch.casts)?;
             let whereabouts = grounding.loss(&features.conv5_3, &batch.cells)?;
             let sum = loss
                 .f_add(&presence.f_mul_scalar(config.training.word_presence)?)?
+                .f_add(&who.f_mul_scalar(config.training.roles)?)?
                 .f_add(&whereabouts.f_mul_scalar(config.training.grounding)?)?;
             optimiser.zero_grad();
             sum.f_backward()?;
@@ -161,6 +166,7 @@ pub fn train(
                 step,
                 loss,
                 presence,
+                roles: who.f_double_value(&[])?,
                 grounding: whereabouts,
                 pictures: batch.pictures,
                 tokens,
