@@ -10,6 +10,7 @@
 //! Bounded queues lie between them, so memory does not grow with the archive. Chunks keep the walk's
 //! order from end to end. A bad image is data: it travels with the good ones and becomes a row.
 
+mod budget;
 mod captioning;
 mod concluding;
 mod forecast;
@@ -150,7 +151,7 @@ pub fn run(
     );
     let mut captioning =
         CaptioningStage::new(models, &cache, captions.as_ref(), &reading, run_id, live)
-            .keeping(config.keep_features);
+            .keeping(config.keep_features, config.batch);
     let writing = WritingStage::new(
         CacheWriter::new(Arc::clone(&cache), &layout, &run_id),
         &layout,

@@ -5,6 +5,7 @@
 //!
 //! Nothing here knows of images or of captions. A damaged part costs its embeddings, never the run.
 
+mod growing;
 mod index;
 mod part;
 mod precision;

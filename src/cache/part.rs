@@ -18,9 +18,9 @@ use crate::table::{
     Columns, Layout, LayoutError, SealedFile, TableError, check_columns, embeddings_run, names,
 };
 
-/// Features of a row group, before compression.
-const ROW_GROUP_BYTES: usize = 4 << 20;
-/// Features of a part, before compression; held in memory until the part is finished.
+/// Features of a row group, before compression; held in memory until it is full.
+const ROW_GROUP_BYTES: usize = 1 << 20;
+/// Features of a part, before compression: what a run that is killed repeats at most.
 const PART_BYTES: usize = 128 << 20;
 
 pub const ENCODER_ID: &str = "showtell.encoder_id";
@@ -146,6 +146,15 @@ impl EmbeddingFile {
                 precision,
             })),
             None => Ok(None),
+        }
+    }
+
+    /// The part that is being written, as far as it is in `file`.
+    pub fn in_the_making(file: SealedFile, spec: &Spec) -> Self {
+        Self {
+            file,
+            spec: spec.clone(),
+            precision: spec.precision,
         }
     }
 

@@ -4,21 +4,24 @@
 //! time, when asked for. A part or a row group that turns out damaged is named and passed over: its
 //! images are then computed again.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arrow::buffer::ScalarBuffer;
+
 use super::Spec;
+use super::growing::{Growing, Place};
 use super::index::{Group, Index};
 use super::part::EmbeddingFile;
 use super::recent::Recent;
 use crate::archive::ImageId;
 use crate::table::{
-    Damage, Layout, LayoutError, TableError, embeddings_run, names, remove_temporaries,
+    Damage, Layout, LayoutError, SealedFile, TableError, embeddings_run, names, remove_temporaries,
 };
 
 /// Bytes of features kept for the next question, unless told otherwise.
-const RECENT_BYTES: usize = 256 << 20;
+const RECENT_BYTES: usize = 64 << 20;
 
 /// The features kept for one encoder. Shared between the thread that asks and the one that appends.
 pub struct Cache {
@@ -30,8 +33,8 @@ pub struct Cache {
 struct Inner {
     index: Index,
     parts: Vec<Arc<EmbeddingFile>>,
-    /// Of the part that is being written.
-    pending: HashMap<ImageId, Arc<[f32]>>,
+    /// The part that is being written. It has the number after those of `parts`.
+    growing: Growing,
     recent: Recent<Group, Arc<[f32]>>,
     unreadable: HashSet<Group>,
     damaged: Vec<Damage>,
@@ -73,7 +76,7 @@ impl Cache {
             inner: Mutex::new(Inner {
                 index: Index::default(),
                 parts: Vec::new(),
-                pending: HashMap::new(),
+                growing: Growing::default(),
                 recent: Recent::new(budget),
                 unreadable: HashSet::new(),
                 damaged: Vec::new(),
@@ -83,7 +86,7 @@ impl Cache {
         };
         for name in names(&cache.directory)?.iter().filter(|name| is_part(name)) {
             let path = cache.directory.join(name);
-            if let Err(error) = cache.add_part(&path) {
+            if let Err(error) = cache.add_part(&path, |_| {}) {
                 cache.lock().note_damage(Damage::new(&path, &error));
                 if error.is_damage() {
                     to_move.push(path);
@@ -119,7 +122,7 @@ impl Cache {
     /// Whether [`get`](Self::get) is likely to find the image: its part may yet prove damaged.
     pub fn contains(&self, id: &ImageId) -> bool {
         let inner = self.lock();
-        inner.pending.contains_key(id)
+        inner.growing.contains(id)
             || inner
                 .index
                 .find(id)
@@ -131,17 +134,27 @@ impl Cache {
     pub fn get(&self, ids: &[ImageId]) -> Vec<Option<Vec<f32>>> {
         let mut found = vec![None; ids.len()];
         let mut wanted: BTreeMap<Group, Vec<(usize, usize)>> = BTreeMap::new();
+        let dims = self.spec.dims;
         {
             let inner = self.lock();
             for (at, id) in ids.iter().enumerate() {
-                if let Some(features) = inner.pending.get(id) {
-                    found[at] = Some(features.to_vec());
-                } else if let Some((group, row)) = inner.index.find(id) {
-                    wanted.entry(group).or_default().push((at, row));
-                }
+                let (group, row) = match inner.growing.find(id, dims) {
+                    Some(Place::Here(features)) => {
+                        found[at] = Some(features);
+                        continue;
+                    }
+                    Some(Place::InFile { row_group, row }) => {
+                        let part = inner.parts.len();
+                        (Group { part, row_group }, row)
+                    }
+                    None => match inner.index.find(id) {
+                        Some(place) => place,
+                        None => continue,
+                    },
+                };
+                wanted.entry(group).or_default().push((at, row));
             }
         }
-        let dims = self.spec.dims;
         for (group, rows) in wanted {
             let Some(features) = self.row_group(group) else {
                 continue;
@@ -165,7 +178,7 @@ impl Cache {
             if let Some(features) = inner.recent.get(&group) {
                 return Some(features);
             }
-            inner.parts.get(group.part)?.clone()
+            inner.part(group.part)?.clone()
         };
         // Read with the cache unlocked: others may ask and append meanwhile.
         match part.features(group.row_group) {
@@ -216,21 +229,39 @@ impl Cache {
         good
     }
 
-    /// Holds features until the part that they are written to is finished.
-    pub(super) fn add_pending(&self, id: ImageId, features: Arc<[f32]>) {
-        self.lock().pending.insert(id, features);
+    /// Adds an image's features, `[dims]`, to the part that is being written, rounding them. Returns how
+    /// many rows the row group has that they are in.
+    pub(super) fn append(&self, id: ImageId, features: &[f32]) -> usize {
+        self.lock().growing.append(id, features, &self.spec)
     }
 
-    /// Finds from now on in the finished part what was pending.
+    /// What was appended since the last row group: ids, and features `[ids, dims]`.
+    pub(super) fn close_row_group(&self) -> (Vec<ImageId>, ScalarBuffer<f32>) {
+        self.lock().growing.close_row_group()
+    }
+
+    /// How many images' features are in memory to be written.
+    #[cfg(test)]
+    pub(super) fn held_while_written(&self) -> usize {
+        self.lock().growing.held()
+    }
+
+    /// Finds from now on in `file` what was closed last.
+    pub(super) fn find_in_file(&self, file: SealedFile) {
+        let file = EmbeddingFile::in_the_making(file, &self.spec);
+        self.lock().growing.written(file);
+    }
+
+    /// Finds from now on in the finished part what was in the one that was written.
     pub(super) fn finish_part(&self, path: &Path) -> Result<(), TableError> {
-        self.add_part(path)?;
-        let mut inner = self.lock();
-        inner.index.settle();
-        inner.pending.clear();
-        Ok(())
+        self.add_part(path, |inner| {
+            inner.index.settle();
+            inner.growing = Growing::default();
+        })
     }
 
-    fn add_part(&self, path: &Path) -> Result<(), TableError> {
+    /// Adds a part that serves, `then` does the rest while nobody looks.
+    fn add_part(&self, path: &Path, then: impl FnOnce(&mut Inner)) -> Result<(), TableError> {
         let Some(file) = EmbeddingFile::open(path, &self.spec)? else {
             return Ok(());
         };
@@ -239,6 +270,7 @@ impl Cache {
         if inner.index.add_part(ids).is_some() {
             inner.parts.push(Arc::new(file));
         }
+        then(&mut inner);
         Ok(())
     }
 
@@ -253,6 +285,14 @@ fn is_part(name: &str) -> bool {
 }
 
 impl Inner {
+    /// A part, or what there is by now of the one that is being written.
+    fn part(&self, part: usize) -> Option<&Arc<EmbeddingFile>> {
+        match part == self.parts.len() {
+            true => self.growing.file(),
+            false => self.parts.get(part),
+        }
+    }
+
     fn note_damage(&mut self, damage: Damage) {
         tracing::warn!(
             path = %damage.path.display(),

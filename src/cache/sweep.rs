@@ -313,8 +313,8 @@ impl Merging<'_> {
             std::mem::take(&mut self.ids),
             std::mem::take(&mut self.features),
         );
-        let rows =
-            batch(&ids, features, self.spec.dims).map_err(TableError::arrow("write", &path))?;
+        let rows = batch(&ids, features.into(), self.spec.dims)
+            .map_err(TableError::arrow("write", &path))?;
         writer.write_row_group(&rows)?;
         self.rows += ids.len();
         self.writer = Some(writer);

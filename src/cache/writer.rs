@@ -1,13 +1,14 @@
 //! Turns features into parts of the cache.
 //!
-//! Features can be asked for from the moment they are appended. They are durable once their part is
-//! finished, which a run does before it finishes the captions made from them.
+//! Features can be asked for from the moment they are appended. Of the part that is being written only
+//! the row group that is being filled is in memory. They are durable once their part is finished, which
+//! a run does before it finishes the captions made from them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, ListArray, RecordBatch, StringArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::error::ArrowError;
 
 use super::part::{DIMS, ENCODER_ID, PRECISION, properties, schema, value_field};
@@ -36,11 +37,8 @@ pub struct CacheWriter {
     /// Of the part that is being written.
     number: u32,
     writer: Option<SealedWriter>,
+    /// In its finished row groups.
     rows: usize,
-    /// Of the row group that is being filled.
-    ids: Vec<ImageId>,
-    /// `[ids, dims]`
-    features: Vec<f32>,
     parts: Vec<Part>,
 }
 
@@ -54,8 +52,6 @@ impl CacheWriter {
             number: 0,
             writer: None,
             rows: 0,
-            ids: Vec::new(),
-            features: Vec::new(),
             parts: Vec::new(),
         }
     }
@@ -71,18 +67,13 @@ impl CacheWriter {
                 found: features.len(),
             });
         }
-        let (precision, row_group_rows) = (spec.precision, spec.row_group_rows());
-        let part_rows = spec.part_rows();
-        let begin = self.features.len();
-        self.features.extend_from_slice(features);
-        precision.round(&mut self.features[begin..]);
-        self.ids.push(id);
-        self.cache.add_pending(id, self.features[begin..].into());
-        if self.ids.len() == row_group_rows {
-            self.write_row_group()?;
-        }
-        if self.rows + self.ids.len() == part_rows {
+        let (row_group_rows, part_rows) = (spec.row_group_rows(), spec.part_rows());
+        let held = self.cache.append(id, features);
+        if self.rows + held == part_rows {
             return self.finish_part();
+        }
+        if held == row_group_rows {
+            self.write_row_group()?;
         }
         Ok(None)
     }
@@ -139,23 +130,24 @@ impl CacheWriter {
     }
 
     fn write_row_group(&mut self) -> Result<(), CacheError> {
-        if self.ids.is_empty() {
+        let (ids, features) = self.cache.close_row_group();
+        if ids.is_empty() {
             return Ok(());
         }
         let path = self.path();
-        if self.writer.is_none() {
-            create_dir(self.cache.directory()).map_err(TableError::from)?;
-            self.writer = Some(SealedWriter::create(&path, schema(), properties())?);
-        }
-        let rows = self.ids.len();
-        let ids = std::mem::take(&mut self.ids);
-        let features = std::mem::take(&mut self.features);
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                create_dir(self.cache.directory()).map_err(TableError::from)?;
+                let writer = SealedWriter::create(&path, schema(), properties())?;
+                self.writer.insert(writer)
+            }
+        };
         let batch = batch(&ids, features, self.cache.spec().dims)
             .map_err(TableError::arrow("write", &path))?;
-        if let Some(writer) = &mut self.writer {
-            writer.write_row_group(&batch)?;
-        }
-        self.rows += rows;
+        writer.write_row_group(&batch)?;
+        self.rows += ids.len();
+        self.cache.find_in_file(writer.so_far()?);
         Ok(())
     }
 }
@@ -170,7 +162,7 @@ pub(super) fn note_spec(writer: &mut SealedWriter, spec: &Spec) {
 /// `features`: `[ids, dims]`.
 pub(super) fn batch(
     ids: &[ImageId],
-    features: Vec<f32>,
+    features: ScalarBuffer<f32>,
     dims: usize,
 ) -> Result<RecordBatch, ArrowError> {
     let texts = ids.iter().map(ImageId::to_string);
@@ -178,7 +170,7 @@ pub(super) fn batch(
     let lists = ListArray::try_new(
         value_field(),
         OffsetBuffer::from_lengths(std::iter::repeat_n(dims, ids.len())),
-        Arc::new(Float32Array::from(features)),
+        Arc::new(Float32Array::new(features, None)),
         None,
     )?;
     RecordBatch::try_new(schema(), vec![ids, Arc::new(lists)])
@@ -194,6 +186,7 @@ mod tests {
     use super::*;
     use crate::cache::Precision;
     use crate::table::arbitrary::{damage, run_id, scratch};
+    use crate::table::names;
 
     fn spec(dims: usize, precision: Precision) -> Spec {
         Spec {
@@ -287,6 +280,42 @@ mod tests {
             let lost = found.iter().filter(|found| found.is_none()).count();
             prop_assert_eq!(lost > 0, !cache.damaged().is_empty());
         }
+    }
+
+    #[test]
+    fn of_the_part_that_is_written_no_more_than_a_row_group_is_held() {
+        let spec = spec(100_000, Precision::Full);
+        assert_eq!((spec.row_group_rows(), spec.part_rows()), (2, 335));
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let cache = open(&layout, &spec);
+        let mut writer = CacheWriter::new(cache.clone(), &layout, &run_id(1));
+        let all: Vec<_> = (0..7).map(|number| features(number, spec.dims)).collect();
+        let ids: Vec<_> = (0..7).map(id).collect();
+        let wanted = |count: usize| -> Vec<_> {
+            (0..7)
+                .map(|at| (at < count).then(|| all[at].clone()))
+                .collect()
+        };
+        for (at, features) in all.iter().enumerate() {
+            // Each for the second time, too: the newest counts.
+            let old = vec![1.0; spec.dims];
+            writer.append(ids[at], &old).unwrap();
+            assert!(cache.get(&ids[at..=at]) == [Some(old)]);
+            writer.append(ids[at], features).unwrap();
+            assert!(cache.get(&ids) == wanted(at + 1));
+            assert!(cache.held_while_written() < spec.row_group_rows());
+        }
+        assert_eq!(writer.parts(), []);
+        let directory = cache.directory().to_owned();
+        let [temporary] = &*names(&directory).unwrap() else {
+            panic!("there is more than one file");
+        };
+        assert!(temporary.ends_with(".parquet.tmp"), "{temporary}");
+        writer.finish_part().unwrap();
+        assert!(cache.get(&ids) == wanted(7));
+        assert_eq!(cache.damaged(), []);
+        assert!(open(&layout, &spec).get(&ids) == wanted(7));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use indicatif::{HumanBytes, HumanCount};
 use showtell::captioner::model::ModelConfig;
 use showtell::nightly::{RunOutcome, RunSummary};
-use showtell::table::{Layout, Outcome, PartFile};
+use showtell::table::{Layout, Outcome, PartFile, batch_to_rows, schema};
 
 use super::terminal::Terminal;
 
@@ -202,13 +202,23 @@ fn examples(layout: &Layout, summary: &RunSummary) -> anyhow::Result<Vec<(String
     let Some(part) = summary.captions.first() else {
         return Ok(Vec::new());
     };
-    let rows = PartFile::open(&layout.absolute(&part.file))?.read()?;
-    let captioned = rows.into_iter().filter_map(|row| match row.outcome {
-        Outcome::Captioned(beams) => {
-            let best = beams.into_iter().next()?;
-            Some((row.uri, best.caption, best.score))
+    let path = layout.absolute(&part.file);
+    let file = PartFile::open(&path)?;
+    let mut examples = Vec::new();
+    // A part has many rows, and the first few will do.
+    for batch in file.batches(&schema()) {
+        let rows = batch_to_rows(&batch?, &path)?;
+        let captioned = rows.into_iter().filter_map(|row| match row.outcome {
+            Outcome::Captioned(beams) => {
+                let best = beams.into_iter().next()?;
+                Some((row.uri, best.caption, best.score))
+            }
+            _ => None,
+        });
+        examples.extend(captioned.take(SHOWN - examples.len()));
+        if examples.len() == SHOWN {
+            break;
         }
-        _ => None,
-    });
-    Ok(captioned.take(SHOWN).collect())
+    }
+    Ok(examples)
 }

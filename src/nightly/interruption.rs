@@ -21,6 +21,7 @@ use disk::Disk;
 
 use super::publication::set_aside;
 use super::{Counts, Lock, RunOutcome, RunSummary, State};
+use crate::archive::key_order;
 use crate::cache::{Cache, CacheWriter, Precision, Spec};
 use crate::table::arbitrary::{row, run_id, scratch};
 use crate::table::{Known, Layout, Outcome, PartWriter, Row, RunId, SnapshotNotes, steps};
@@ -64,7 +65,9 @@ impl Run {
                 }
                 row
             });
-            rows.push(part.collect());
+            let mut part: Vec<_> = part.collect();
+            part.sort_by(|a, b| key_order(a.key(), b.key()));
+            rows.push(part);
         }
         rows
     }
@@ -203,7 +206,7 @@ fn annotate(out: &Path, run_id: RunId, run: &Run, expected: &RefCell<Expected>) 
         }
         features.finish_part().unwrap();
         let mut part = PartWriter::create(&layout, &run_id, number);
-        rows.iter().cloned().for_each(|row| part.push(row));
+        rows.iter().cloned().for_each(|row| part.push(row).unwrap());
         expected.borrow_mut().writing = rows;
         captions.extend(part.finish().unwrap());
     }

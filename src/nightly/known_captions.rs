@@ -285,10 +285,11 @@ mod tests {
         let mut writer = PartWriter::create(layout, &run_id(1), part);
         for number in numbers {
             let by = ["captioner", "other"][number % 2];
-            writer.push(Row {
+            let row = Row {
                 identity: Some(identity(by)),
                 ..row(&uri(number))
-            });
+            };
+            writer.push(row).unwrap();
         }
         writer.finish().unwrap();
         layout.part(&run_id(1), part)
@@ -340,10 +341,11 @@ mod tests {
         };
         let mut writer = PartWriter::create(&layout, &run_id(1), 0);
         for last in 0..3 {
-            writer.push(Row {
+            let row = Row {
                 image_id: Some(alike(last)),
                 ..row(&uri(usize::from(last)))
-            });
+            };
+            writer.push(row).unwrap();
         }
         writer.finish().unwrap();
         let sources = vec![CaptionSource::Part(layout.part(&run_id(1), 0))];

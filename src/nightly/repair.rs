@@ -114,7 +114,7 @@ impl<'a> NumberedParts<'a> {
     }
 
     fn push(&mut self, row: Row) -> Result<(), StateError> {
-        self.part.push(row);
+        self.part.push(row)?;
         self.rows += 1;
         if self.part.len() >= PART_ROWS {
             self.finish_part()?;
@@ -172,7 +172,7 @@ mod tests {
                 if *gone {
                     row.outcome = Outcome::Deleted;
                 }
-                part.push(row);
+                part.push(row).unwrap();
             }
             let part = part.finish().unwrap().unwrap();
             paths.push(layout.absolute(&part.file));

@@ -379,7 +379,7 @@ mod tests {
             let state = self.open();
             let mut part = PartWriter::create(&self.layout, &run_id, 0);
             for row in rows {
-                part.push(Row { run_id, ..row });
+                part.push(Row { run_id, ..row }).unwrap();
             }
             let part = part.finish().unwrap().unwrap();
             if published {

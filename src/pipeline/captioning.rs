@@ -10,16 +10,19 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::live::{Live, count};
 use super::reading::{Item, PictureInfo, ReadingStage};
-use super::{Keep, Models, PipelineError};
+use super::{Keep, Models, PipelineError, QUEUE};
 use crate::archive::{Failure, ImageId, ImageRef, Stage};
 use crate::cache::Cache;
 use crate::captioner::Beam;
 use crate::nightly::KnownCaptions;
 use crate::table::{Identity, Outcome, Row, RunId};
 
-/// Captions kept for files that hold the same picture as an earlier one; more than can be under way
-/// between this stage and the cache.
-const RECENT: usize = 4096;
+/// Captions kept, at least, for files that hold the same picture as an earlier one.
+const RECENT: usize = 1024;
+
+/// Chunks that can be between this stage and the cache: waiting, or in a thread's hands. Until their
+/// features can be found there, captions are kept of so many.
+const UNDER_WAY: usize = QUEUE + 3;
 
 /// What a chunk leaves to be written.
 #[derive(Debug, Default)]
@@ -40,6 +43,8 @@ pub struct CaptioningStage<'a> {
     run_id: RunId,
     live: &'a Live,
     keep: Keep,
+    /// Of how many pictures captions are kept at least.
+    keep_captions: usize,
     /// Captions of the last pictures, and of those before.
     recent: HashMap<ImageId, Arc<[Beam]>>,
     older: HashMap<ImageId, Arc<[Beam]>>,
@@ -65,14 +70,20 @@ impl<'a> CaptioningStage<'a> {
             run_id,
             live,
             keep: Keep::Features,
+            keep_captions: RECENT,
             recent,
             older,
         }
     }
 
-    /// What becomes of the features that it computes; by default they are kept.
-    pub fn keeping(self, keep: Keep) -> Self {
-        CaptioningStage { keep, ..self }
+    /// What becomes of the features that it computes, by default they are kept; and how many images a
+    /// chunk has at most.
+    pub fn keeping(self, keep: Keep, batch: usize) -> Self {
+        CaptioningStage {
+            keep,
+            keep_captions: RECENT.max(UNDER_WAY * batch),
+            ..self
+        }
     }
 
     /// Works on chunk after chunk until either queue is closed.
@@ -283,7 +294,7 @@ impl<'a> CaptioningStage<'a> {
 
     /// Between two chunks, so that what a chunk was found to need is there to its end.
     fn forget_the_oldest(&mut self) {
-        if self.recent.len() >= RECENT {
+        if self.recent.len() >= self.keep_captions {
             self.older = std::mem::take(&mut self.recent);
         }
     }

@@ -3,13 +3,14 @@
 //! A file whose features or captions are known is not decoded, and one whose bytes are known is not
 //! even opened. Of files with equal bytes only one is decoded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender};
 use rayon::prelude::*;
 
+use super::budget::Budget;
 use super::live::{Live, count};
 use crate::archive::{self, Failure, ImageId, ImageRef, Limits, LoadOutcome, Loaded};
 use crate::cache::Cache;
@@ -75,9 +76,22 @@ pub struct ReadingStage<'a> {
     preprocess: &'a Preprocess,
     limits: Limits,
     live: &'a Live,
-    /// Contents that this run has met, and what became of those that failed.
-    met: Mutex<HashMap<ImageId, Option<Failure>>>,
+    /// Contents that this run has met.
+    met: Mutex<HashSet<ImageId>>,
+    /// What became of those that failed.
+    failures: Mutex<HashMap<ImageId, Failure>>,
+    /// Of the files that are being read or decoded.
+    file_bytes: Budget,
+    /// Of the pictures that are being decoded.
+    picture_bytes: Budget,
 }
+
+/// For each thread, in bytes. What the limits allow a single image may be more.
+const FILE_BYTES: u64 = 16 << 20;
+const PICTURE_BYTES: u64 = 256 << 20;
+
+/// About what decoding holds of each pixel: as the decoder makes it, as RGB, turned upright.
+const BYTES_PER_PIXEL: u64 = 12;
 
 impl<'a> ReadingStage<'a> {
     pub fn new(
@@ -88,6 +102,7 @@ impl<'a> ReadingStage<'a> {
         limits: Limits,
         live: &'a Live,
     ) -> Self {
+        let threads = rayon::current_num_threads() as u64;
         ReadingStage {
             cache,
             captions,
@@ -96,6 +111,9 @@ impl<'a> ReadingStage<'a> {
             limits,
             live,
             met: Mutex::default(),
+            failures: Mutex::default(),
+            file_bytes: Budget::new(limits.max_file_bytes.max(threads * FILE_BYTES)),
+            picture_bytes: Budget::new(limits.max_memory.max(threads * PICTURE_BYTES)),
         }
     }
 
@@ -145,6 +163,9 @@ impl<'a> ReadingStage<'a> {
     }
 
     fn open(&self, file: ImageRef, known: Option<(Known, Because)>) -> Option<Item> {
+        // Of a file that is larger only the beginning is read.
+        let whole = file.bytes <= self.limits.max_file_bytes;
+        let _file = self.file_bytes.share(if whole { file.bytes } else { 0 });
         let loaded = match archive::load(&file, &self.limits) {
             LoadOutcome::Loaded(loaded) => loaded,
             LoadOutcome::Failed { image_id, failure } => {
@@ -236,6 +257,9 @@ impl<'a> ReadingStage<'a> {
     }
 
     fn decode(&self, file: ImageRef, loaded: &Loaded) -> Item {
+        let (width, height) = archive::dimensions(loaded).unwrap_or_default();
+        let bytes = u64::from(width) * u64::from(height) * BYTES_PER_PIXEL;
+        let _picture = self.picture_bytes.share(bytes.min(self.limits.max_memory));
         let decoded = archive::decode(loaded, &self.limits).and_then(|picture| {
             let pixels = self.preprocess.apply(&picture);
             let pixels = pixels.map_err(|error| Failure::decode(error.to_string()))?;
@@ -255,28 +279,21 @@ impl<'a> ReadingStage<'a> {
     }
 
     fn is_first(&self, id: ImageId) -> bool {
-        let mut met = self.met.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = !met.contains_key(&id);
-        met.entry(id).or_default();
-        first
+        locked(&self.met).insert(id)
     }
 
     /// Remembers why a content failed, for the files that hold it too.
     pub fn note_failure(&self, id: ImageId, failure: Failure) {
-        self.met
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Some(failure));
+        locked(&self.failures).insert(id, failure);
     }
 
     pub fn failure(&self, id: &ImageId) -> Option<Failure> {
-        self.met
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
-            .cloned()
-            .flatten()
+        locked(&self.failures).get(id).cloned()
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn failed(file: ImageRef, loaded: &Loaded, failure: Failure) -> Item {

@@ -65,7 +65,7 @@ impl<'a> WritingStage<'a> {
                     self.features.append(id, &features)?;
                 }
                 for row in rows {
-                    self.part.push(row);
+                    self.part.push(row)?;
                     if self.part.len() >= self.part_rows {
                         self.finish_part()?;
                     }

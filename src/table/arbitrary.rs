@@ -9,7 +9,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{Identity, Outcome, Row, RunId};
-use crate::archive::{Failure, ImageId, Stage};
+use crate::archive::{Failure, ImageId, Stage, key_order};
 use crate::captioner::Beam;
 
 /// A directory for one test, in memory where the system has such: syncs cost nothing there.
@@ -69,12 +69,13 @@ pub fn rows(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(any_row(), count)
 }
 
-/// Any rows, but each key once.
+/// Any rows in order, each key once.
 pub fn unique_rows(count: impl Into<SizeRange>) -> impl Strategy<Value = Vec<Row>> {
     rows(count).prop_map(|rows| {
         let mut seen = std::collections::HashSet::new();
         let mut unique = rows;
         unique.retain(|row| seen.insert((row.root.clone(), row.uri.clone())));
+        unique.sort_by(|a, b| key_order(a.key(), b.key()));
         unique
     })
 }

@@ -75,6 +75,17 @@ impl DurableFile {
         }
     }
 
+    /// Hands over to the system what was written so far, so that it can be read under the
+    /// [temporary name](temporary_path). Neither synced nor whole.
+    pub fn write_out(&mut self) -> Result<(), FileError> {
+        if let Some(file) = &mut self.file {
+            file.flush()
+                .map_err(FileError::on("write", &self.temporary))?;
+            step("write", &self.temporary);
+        }
+        Ok(())
+    }
+
     /// Makes the file durable under its name: sync, rename over what was there, sync the directory.
     pub fn commit(self) -> Result<Written, FileError> {
         self.stage()?.publish()

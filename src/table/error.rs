@@ -53,6 +53,8 @@ pub enum TableError {
     PartExists(PathBuf),
     #[error("{uri:?} of {root:?} was given two rows in one part")]
     TwoRows { root: String, uri: String },
+    #[error("{uri:?} of {root:?} was written after what comes after it")]
+    Disorder { root: String, uri: String },
 }
 
 impl TableError {
@@ -95,9 +97,11 @@ impl TableError {
             | Self::MissingColumn { path, .. }
             | Self::ColumnType { path, .. }
             | Self::Value { path, .. } => Some(path),
-            Self::File(_) | Self::Version { .. } | Self::PartExists(_) | Self::TwoRows { .. } => {
-                None
-            }
+            Self::File(_)
+            | Self::Version { .. }
+            | Self::PartExists(_)
+            | Self::TwoRows { .. }
+            | Self::Disorder { .. } => None,
         }
     }
 

@@ -62,8 +62,7 @@ pub fn stage_merged(
             None => {
                 let number = u32::try_from(staged.len()).unwrap_or(u32::MAX);
                 let path = layout.part(run_id, first.saturating_add(number));
-                let properties = properties(size.batch_rows());
-                let mut writer = SealedWriter::create(&path, schema(), properties)?;
+                let mut writer = SealedWriter::create(&path, schema(), properties())?;
                 let (root, uri) = first_key(&batch, &path)?;
                 note_contents(&mut writer, run_id, (&root, &uri));
                 (writer, 0)

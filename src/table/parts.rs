@@ -3,6 +3,7 @@
 //! A part is the unit of durability: once its file has its final name, its rows survive whatever
 //! happens to the run. Rows of a part are in [`key_order`], each key once.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,12 +20,16 @@ use super::schema::{TABLE_VERSION, check_version, rows_to_batch, schema};
 use super::{Layout, Row, RunId, SealedFile, SealedWriter, TableError};
 use crate::archive::key_order;
 
-/// Rows in a part at which a run begins the next one, unless told otherwise. A part is held in memory
-/// until it is finished, and a run that is killed repeats at most this many.
+/// Rows in a part at which a run begins the next one, unless told otherwise. A run that is killed
+/// repeats at most this many.
 pub const PART_ROWS: usize = 8192;
 
 /// Small, as merging the parts of many runs holds a row group of each.
 const ROW_GROUP_ROWS: usize = 2048;
+/// A row group ends at so many bytes, encoded, however few its rows are.
+const ROW_GROUP_BYTES: usize = 4 << 20;
+/// Rows that are turned into columns together: as columns, encoded, they take much less memory.
+const BATCH_ROWS: usize = 128;
 
 const VERSION: &str = "showtell.table_version";
 const FIRST_ROOT: &str = "showtell.first_root";
@@ -41,69 +46,120 @@ pub struct Part {
     pub blake3: String,
 }
 
-/// Collects the rows of one part.
+/// Writes one part as its rows come: what is in memory is less than a row group.
 pub struct PartWriter {
     layout: Layout,
     run_id: RunId,
     path: PathBuf,
+    /// `root` and `uri` of the first row, and of the last that was given away.
+    keys: Option<[(Arc<str>, String); 2]>,
+    /// Not given away yet.
     rows: Vec<Row>,
+    writer: Option<SealedWriter>,
+    /// How many the writer has.
+    written: usize,
 }
 
 impl PartWriter {
-    /// Part `number` of the run; nothing is on disk before [`finish`](Self::finish).
+    /// Part `number` of the run. Nothing is on disk before there are rows, and nothing under the part's
+    /// name before [`finish`](Self::finish).
     pub fn create(layout: &Layout, run_id: &RunId, number: u32) -> Self {
+        Self::at(layout, run_id, layout.part(run_id, number))
+    }
+
+    /// As [`create`](Self::create), elsewhere than in the table.
+    pub(super) fn at(layout: &Layout, run_id: &RunId, path: PathBuf) -> Self {
         Self {
             layout: layout.clone(),
             run_id: *run_id,
-            path: layout.part(run_id, number),
+            path,
+            keys: None,
             rows: Vec::new(),
+            writer: None,
+            written: 0,
         }
     }
 
-    /// Adds a row; any order will do.
-    pub fn push(&mut self, row: Row) {
+    /// Adds a row, which comes after all that were added before.
+    pub fn push(&mut self, row: Row) -> Result<(), TableError> {
+        let last = self.rows.last().map(Row::key).or_else(|| {
+            let [_, (root, uri)] = self.keys.as_ref()?;
+            Some((&**root, uri.as_str()))
+        });
+        if let Some(last) = last {
+            let named = || (row.root.to_string(), row.uri.clone());
+            match key_order(last, row.key()) {
+                Ordering::Less => {}
+                Ordering::Equal => {
+                    let (root, uri) = named();
+                    return Err(TableError::TwoRows { root, uri });
+                }
+                Ordering::Greater => {
+                    let (root, uri) = named();
+                    return Err(TableError::Disorder { root, uri });
+                }
+            }
+        }
         self.rows.push(row);
+        if self.rows.len() == BATCH_ROWS {
+            self.write_rows()?;
+        }
+        Ok(())
     }
 
     /// How many rows the part has so far.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.written + self.rows.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
-    /// Sorts the rows and makes them durable; a part without rows leaves no file.
+    /// Makes the rows durable; a part without rows leaves no file.
     pub fn finish(mut self) -> Result<Option<Part>, TableError> {
-        self.rows.sort_by(|a, b| key_order(a.key(), b.key()));
-        if let Some(two) = self
-            .rows
-            .windows(2)
-            .find(|two| two[0].key() == two[1].key())
-        {
-            return Err(TableError::TwoRows {
-                root: two[0].root.to_string(),
-                uri: two[0].uri.clone(),
-            });
-        }
-        let Some(first) = self.rows.first() else {
+        self.write_rows()?;
+        let (Some(mut writer), Some([first, _])) = (self.writer, self.keys) else {
             return Ok(None);
         };
-        create_dir(&self.layout.run(&self.run_id))?;
-        let mut writer = SealedWriter::create(&self.path, schema(), properties(ROW_GROUP_ROWS))?;
-        for rows in self.rows.chunks(ROW_GROUP_ROWS) {
-            let batch = rows_to_batch(rows).map_err(TableError::arrow("write", &self.path))?;
-            writer.write_row_group(&batch)?;
-        }
-        note_contents(&mut writer, &self.run_id, first.key());
+        note_contents(&mut writer, &self.run_id, (&first.0, &first.1));
         let written = writer.finish()?;
         Ok(Some(Part {
             file: self.layout.relative(&self.path),
-            rows: self.rows.len() as u64,
+            rows: self.written as u64,
             bytes: written.bytes,
             blake3: written.digest.to_string(),
         }))
+    }
+
+    /// Gives the rows that came last to the file, under its temporary name.
+    fn write_rows(&mut self) -> Result<(), TableError> {
+        let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else {
+            return Ok(());
+        };
+        let key = |row: &Row| (row.root.clone(), row.uri.clone());
+        let first = match self.keys.take() {
+            Some([first, _]) => first,
+            None => key(first),
+        };
+        self.keys = Some([first, key(last)]);
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => {
+                create_dir(self.path.parent().unwrap_or(&self.path))?;
+                let writer = SealedWriter::create(&self.path, schema(), properties())?;
+                self.writer.insert(writer)
+            }
+        };
+        let batch = rows_to_batch(&self.rows).map_err(TableError::arrow("write", &self.path))?;
+        writer.write(&batch)?;
+        let (rows, bytes) = writer.in_progress();
+        if rows >= ROW_GROUP_ROWS || bytes >= ROW_GROUP_BYTES {
+            writer.end_row_group()?;
+        }
+        self.written += self.rows.len();
+        self.rows.clear();
+        Ok(())
     }
 }
 
@@ -115,13 +171,12 @@ pub(super) fn note_contents(writer: &mut SealedWriter, run_id: &RunId, first: (&
     writer.note(FIRST_URI, first.1);
 }
 
-pub(super) fn properties(row_group_rows: usize) -> WriterPropertiesBuilder {
+pub(super) fn properties() -> WriterPropertiesBuilder {
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         // Indexes of pages would say nothing more of row groups this small, and no digest covers them.
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .set_max_row_group_row_count(Some(row_group_rows));
+        .set_offset_index_disabled(true);
     for unique in ["uri", "image_id"] {
         // A dictionary of values that are all different only costs.
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(unique), false);
@@ -240,10 +295,11 @@ mod tests {
 
     use super::*;
     use crate::table::arbitrary::{damage, row, run_id, scratch, unique_rows};
+    use crate::table::names;
 
     fn write(layout: &Layout, rows: &[Row]) -> Result<Option<Part>, TableError> {
         let mut writer = PartWriter::create(layout, &run_id(1), 0);
-        rows.iter().cloned().for_each(|row| writer.push(row));
+        rows.iter().cloned().try_for_each(|row| writer.push(row))?;
         writer.finish()
     }
 
@@ -263,10 +319,8 @@ mod tests {
 
             let file = PartFile::open(&path).unwrap();
             file.check().unwrap();
-            let mut expected = rows;
-            expected.sort_by(|a, b| key_order(a.key(), b.key()));
-            prop_assert_eq!(file.first_key(), Some(expected[0].key()));
-            prop_assert_eq!(file.read().unwrap(), expected);
+            prop_assert_eq!(file.first_key(), Some(rows[0].key()));
+            prop_assert_eq!(file.read().unwrap(), rows);
         }
 
         #[test]
@@ -321,12 +375,59 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_are_not_in_order_are_refused() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let number = |number: usize| row(&format!("{number:05}"));
+        // Within what is held, and before what was given away.
+        for count in [2, BATCH_ROWS] {
+            let mut rows: Vec<_> = (1..=count).map(number).collect();
+            rows.push(number(0));
+            let error = write(&layout, &rows).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                r#""00000" of "archive" was written after what comes after it"#
+            );
+            assert!(layout.parts(&run_id(1)).unwrap().is_empty());
+            assert!(names(&layout.run(&run_id(1))).unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_part_is_written_while_its_rows_come() {
+        let out = scratch();
+        let layout = Layout::create(out.path()).unwrap();
+        let count = ROW_GROUP_ROWS * 2 + 1;
+        let rows: Vec<_> = (0..count).map(|at| row(&format!("{at:05}"))).collect();
+        let mut writer = PartWriter::create(&layout, &run_id(1), 0);
+        for row in &rows {
+            writer.push(row.clone()).unwrap();
+            assert!(writer.rows.len() < BATCH_ROWS);
+        }
+        assert_eq!(writer.len(), count);
+        assert_eq!(
+            names(&layout.run(&run_id(1))).unwrap(),
+            [".part-00000.parquet.tmp"]
+        );
+        assert!(layout.parts(&run_id(1)).unwrap().is_empty());
+        let part = writer.finish().unwrap().unwrap();
+        let file = PartFile::open(&layout.absolute(&part.file)).unwrap();
+        file.check().unwrap();
+        let groups = (0..file.row_groups()).map(|at| file.file.rows_in(at));
+        assert_eq!(
+            groups.collect::<Vec<_>>(),
+            [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 1]
+        );
+        assert_eq!(file.read().unwrap(), rows);
+    }
+
+    #[test]
     fn another_table_is_refused_by_the_column_it_lacks() {
         let out = scratch();
         let path = out.path().join("other.parquet");
         let batch = rows_to_batch(&[row("a")]).unwrap();
         let batch = batch.project(&[0, 1, 2]).unwrap();
-        let mut writer = SealedWriter::create(&path, batch.schema(), properties(10)).unwrap();
+        let mut writer = SealedWriter::create(&path, batch.schema(), properties()).unwrap();
         writer.write_row_group(&batch).unwrap();
         writer.finish().unwrap();
         let error = PartFile::open(&path).err().unwrap();

@@ -48,6 +48,11 @@ impl SealedSink {
         self.file.so_far()
     }
 
+    /// Lets what was written so far be read, as [`DurableFile::write_out`].
+    pub fn write_out(&mut self) -> Result<(), FileError> {
+        self.file.write_out()
+    }
+
     /// Says that no more of the body will come.
     pub fn begin_footer(&mut self) {
         self.span = None;

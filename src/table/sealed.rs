@@ -6,9 +6,10 @@
 //! parts and embedding parts both need it, while to other readers they are plain Parquet.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchReader};
 use arrow::compute::concat_batches;
@@ -18,22 +19,26 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriter;
-use parquet::file::metadata::{ColumnChunkMetaData, KeyValue, RowGroupMetaData};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, KeyValue, ParquetMetaDataBuilder, RowGroupMetaData,
+};
 use parquet::file::properties::WriterPropertiesBuilder;
 
 use super::TableError;
-use super::durable::{FileError, StagedFile, Written};
+use super::durable::{FileError, StagedFile, Written, temporary_path};
 use super::seal::{SealedSink, check_footer};
 
 /// Of each row group, of each column; the row groups parted by `;`, the columns by `,`.
 const DIGESTS: &str = "showtell.columns.blake3";
 const MAGIC: &[u8] = b"PAR1";
 
-/// Writes one Parquet file, a row group at a time.
+/// Writes one Parquet file, of which it holds no more than the row group that is being filled.
 pub struct SealedWriter {
     path: PathBuf,
+    schema: SchemaRef,
     writer: ArrowWriter<SealedSink>,
-    digests: Vec<String>,
+    /// Of each row group, of each column.
+    digests: Vec<Vec<String>>,
 }
 
 impl SealedWriter {
@@ -49,14 +54,19 @@ impl SealedWriter {
         }
         let properties = properties
             .set_created_by(concat!("showtell ", env!("CARGO_PKG_VERSION")).to_owned())
+            // One that ended by itself would have no digest.
+            .set_max_row_group_row_count(None)
+            .set_max_row_group_bytes(None)
             .build();
-        let mut writer = ArrowWriter::try_new(SealedSink::create(path)?, schema, Some(properties))
-            .map_err(TableError::parquet("write", path))?;
+        let mut writer =
+            ArrowWriter::try_new(SealedSink::create(path)?, schema.clone(), Some(properties))
+                .map_err(TableError::parquet("write", path))?;
         // The opening magic belongs to no row group.
         writer.sync().map_err(FileError::on("write", path))?;
         writer.inner_mut().take_span();
         Ok(Self {
             path: path.to_owned(),
+            schema,
             writer,
             digests: Vec::new(),
         })
@@ -64,10 +74,32 @@ impl SealedWriter {
 
     /// Writes `batch` as a row group of its own.
     pub fn write_row_group(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
-        let start = self.writer.inner().body().bytes;
+        self.write(batch)?;
+        self.end_row_group()
+    }
+
+    /// Adds `batch` to the row group that is being filled, which is held, encoded, until it
+    /// [ends](Self::end_row_group).
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         self.writer
             .write(batch)
-            .and_then(|()| self.writer.flush())
+            .map_err(TableError::parquet("write", &self.path))
+    }
+
+    /// Rows and, about, bytes of the row group that is being filled.
+    pub fn in_progress(&self) -> (usize, usize) {
+        let writer = &self.writer;
+        (writer.in_progress_rows(), writer.in_progress_size())
+    }
+
+    /// Writes the row group that is being filled to the file; one without rows is none.
+    pub fn end_row_group(&mut self) -> Result<(), TableError> {
+        if self.writer.in_progress_rows() == 0 {
+            return Ok(());
+        }
+        let start = self.writer.inner().body().bytes;
+        self.writer
+            .flush()
             .map_err(TableError::parquet("write", &self.path))?;
         self.writer
             .sync()
@@ -95,8 +127,32 @@ impl SealedWriter {
                 "a column is not in its row group",
             ));
         };
-        self.digests.push(digests.join(","));
+        self.digests.push(digests);
         Ok(())
+    }
+
+    /// The row groups that are in the file by now, open for reading. What is read stays what it is
+    /// once the file is finished.
+    pub fn so_far(&mut self) -> Result<SealedFile, TableError> {
+        self.writer.inner_mut().write_out()?;
+        let reading = || TableError::parquet("read", &self.path);
+        let row_groups = self.writer.flushed_row_groups();
+        let Some(columns) = row_groups.first().map(RowGroupMetaData::schema_descr_ptr) else {
+            return Err(TableError::damaged(&self.path, "it has no row group yet"));
+        };
+        let rows = row_groups.iter().map(RowGroupMetaData::num_rows).sum();
+        let metadata =
+            ParquetMetaDataBuilder::new(FileMetaData::new(1, rows, None, None, columns, None))
+                .set_row_groups(row_groups.to_vec())
+                .build();
+        let options = ArrowReaderOptions::new().with_schema(self.schema.clone());
+        Ok(SealedFile {
+            path: self.path.clone(),
+            temporary: Some(temporary_path(&self.path)),
+            metadata: ArrowReaderMetadata::try_new(Arc::new(metadata), options)
+                .map_err(reading())?,
+            digests: self.digests.clone(),
+        })
     }
 
     /// Adds a key and a value to the file's metadata.
@@ -112,8 +168,13 @@ impl SealedWriter {
 
     /// As [`finish`](Self::finish), but the file has yet to get its name.
     pub fn stage(mut self) -> Result<StagedFile, TableError> {
-        let digests = self.digests.join(";");
-        self.note(DIGESTS, digests);
+        self.end_row_group()?;
+        let digests: Vec<_> = self
+            .digests
+            .iter()
+            .map(|columns| columns.join(","))
+            .collect();
+        self.note(DIGESTS, digests.join(";"));
         self.writer.inner_mut().begin_footer();
         let sink = self
             .writer
@@ -126,6 +187,8 @@ impl SealedWriter {
 /// Reads a Parquet file that a [`SealedWriter`] wrote, a row group at a time.
 pub struct SealedFile {
     path: PathBuf,
+    /// Where it is while it is written.
+    temporary: Option<PathBuf>,
     metadata: ArrowReaderMetadata,
     /// Of each row group, of each column.
     digests: Vec<Vec<String>>,
@@ -140,6 +203,7 @@ impl SealedFile {
             .map_err(TableError::parquet("read", path))?;
         let mut sealed = Self {
             path: path.to_owned(),
+            temporary: None,
             metadata,
             digests: Vec::new(),
         };
@@ -196,7 +260,7 @@ impl SealedFile {
         let roots = self.schema().fields().iter().enumerate();
         let wanted = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.map(|(at, _)| at));
-        let mut file = File::open(&self.path).map_err(FileError::on("open", &self.path))?;
+        let mut file = self.reopen()?;
         self.check(row_group, &mask, &mut file)?;
         let rows = self.rows_in(row_group);
         let reader =
@@ -215,8 +279,19 @@ impl SealedFile {
 
     /// Whether every column of every row group is still what was written. Decodes nothing.
     pub fn verify(&self) -> Result<(), TableError> {
-        let mut file = File::open(&self.path).map_err(FileError::on("open", &self.path))?;
+        let mut file = self.reopen()?;
         (0..self.row_groups()).try_for_each(|at| self.check(at, &ProjectionMask::all(), &mut file))
+    }
+
+    fn reopen(&self) -> Result<File, FileError> {
+        if let Some(temporary) = &self.temporary {
+            match File::open(temporary) {
+                // It has been given its name since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => return file.map_err(FileError::on("open", temporary)),
+            }
+        }
+        File::open(&self.path).map_err(FileError::on("open", &self.path))
     }
 
     fn check(
@@ -263,4 +338,47 @@ fn place(column: &ColumnChunkMetaData) -> Option<Range<u64>> {
 /// 128 bits guard against chance as well as 256, at half the footer.
 fn short(digest: &blake3::Hasher) -> String {
     digest.finalize().to_hex()[..32].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::arbitrary::{row, scratch};
+    use crate::table::parts::properties;
+    use crate::table::{rows_to_batch, schema};
+
+    #[test]
+    fn row_groups_are_read_before_and_after_the_file_is_finished() {
+        let out = scratch();
+        let path = out.path().join("part.parquet");
+        let batches = ["a", "b", "c"].map(|uri| rows_to_batch(&[row(uri)]).unwrap());
+        let columns: Vec<_> = schema()
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect();
+        let columns: Vec<_> = columns.iter().map(String::as_str).collect();
+        let mut writer = SealedWriter::create(&path, schema(), properties()).unwrap();
+        assert!(writer.so_far().is_err());
+        writer.write_row_group(&batches[0]).unwrap();
+        let first = writer.so_far().unwrap();
+        assert!(!path.exists());
+        writer.write_row_group(&batches[1]).unwrap();
+        let both = writer.so_far().unwrap();
+        writer.write(&batches[2]).unwrap();
+        assert_eq!((first.row_groups(), both.row_groups()), (1, 2));
+        let check = || {
+            assert_eq!(first.read(0, &columns).unwrap(), batches[0]);
+            for (at, batch) in batches.iter().enumerate().take(2) {
+                assert_eq!(both.read(at, &columns).unwrap(), *batch);
+            }
+            both.verify().unwrap();
+        };
+        check();
+        writer.finish().unwrap();
+        check();
+        let whole = SealedFile::open(&path).unwrap();
+        assert_eq!(whole.row_groups(), 3);
+        assert_eq!(whole.read(2, &columns).unwrap(), batches[2]);
+    }
 }

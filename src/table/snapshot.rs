@@ -301,7 +301,9 @@ mod tests {
         let mut sources = Vec::new();
         for (number, rows) in (0..).zip(parts) {
             let mut writer = PartWriter::create(layout, &run_id(run), number);
-            rows.iter().cloned().for_each(|row| writer.push(row));
+            rows.iter()
+                .cloned()
+                .for_each(|row| writer.push(row).unwrap());
             if let Some(part) = writer.finish().unwrap() {
                 sources.push(part_source(&layout.absolute(&part.file), &schema()).unwrap());
             }

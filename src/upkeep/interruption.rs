@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{CompactOptions, Compaction, compact, forecast};
-use crate::archive::ImageId;
+use crate::archive::{ImageId, key_order};
 use crate::cache::{Cache, CacheWriter, Precision, Spec, SweepSize};
 use crate::nightly::{Lock, RunSummary, State};
 use crate::table::arbitrary::{Damage as Accident, row, run_id, scratch};
@@ -84,6 +84,7 @@ impl Nights {
         let mut met = BTreeSet::new();
         for (number, images) in (0..).zip(&run.parts) {
             let mut part = PartWriter::create(&layout, &run_id, number);
+            let mut rows = Vec::new();
             for (image, bytes, gone) in images {
                 if !met.insert(*image) {
                     continue;
@@ -102,8 +103,10 @@ impl Nights {
                     self.embedded.insert(id, run_id);
                 }
                 self.rows.push(row.clone());
-                part.push(row);
+                rows.push(row);
             }
+            rows.sort_by(|a, b| key_order(a.key(), b.key()));
+            rows.into_iter().for_each(|row| part.push(row).unwrap());
             features.finish_part().unwrap();
             captions.extend(part.finish().unwrap());
         }

@@ -59,7 +59,7 @@ fn plain_parquet_readers_see_lists_of_floats() {
     let mut schema = Vec::new();
     print_schema(&mut schema, metadata.file_metadata().schema());
     assert_eq!(String::from_utf8(schema).unwrap(), PARQUET_SCHEMA);
-    assert_eq!(metadata.num_row_groups(), 2);
+    assert_eq!(metadata.num_row_groups(), 5);
     let values = metadata.row_group(0).column(1);
     assert!(
         values

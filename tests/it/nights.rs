@@ -331,7 +331,8 @@ fn a_clock_that_was_set_back_loses_no_night() {
         run_id: future,
         bytes: 1,
         ..rows["0.png"].clone()
-    });
+    })
+    .unwrap();
     part.finish().unwrap();
 
     archive.annotate(&[], 0);

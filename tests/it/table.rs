@@ -115,6 +115,8 @@ fn night(layout: &Layout, night: u32, rows: Vec<Row>, size: usize) -> Vec<Part> 
     let cache = Arc::new(Cache::open(layout, spec).unwrap());
     let mut features = CacheWriter::new(cache, layout, &run_id);
     let mut parts = Vec::new();
+    let mut rows = rows;
+    rows.sort_by(|a, b| key_order(a.key(), b.key()));
     for (number, rows) in (0..).zip(rows.chunks(size)) {
         for id in rows.iter().filter_map(|row| row.image_id) {
             features
@@ -123,7 +125,7 @@ fn night(layout: &Layout, night: u32, rows: Vec<Row>, size: usize) -> Vec<Part> 
         }
         features.finish_part().unwrap();
         let mut part = PartWriter::create(layout, &run_id, number);
-        rows.iter().cloned().for_each(|row| part.push(row));
+        rows.iter().cloned().for_each(|row| part.push(row).unwrap());
         parts.extend(part.finish().unwrap());
     }
     let model = "demo".to_owned();

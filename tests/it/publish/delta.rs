@@ -80,7 +80,7 @@ impl Warehouse {
         let run_id = run_id(night);
         let mut part = PartWriter::create(&self.layout, &run_id, 0);
         rows.into_iter()
-            .for_each(|row| part.push(Row { run_id, ..row }));
+            .for_each(|row| part.push(Row { run_id, ..row }).unwrap());
         let part = part.finish().unwrap();
         // A run without rows leaves its summary, these their directory.
         fs::create_dir_all(self.layout.run(&run_id)).unwrap();
