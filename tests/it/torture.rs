@@ -5,6 +5,7 @@
 //! `SEED` repeats a failure, `KILLS` says how often to kill; `make torture` does it in full.
 
 mod archive;
+mod compactions;
 mod damage;
 mod kills;
 mod places;

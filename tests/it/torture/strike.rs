@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +35,7 @@ pub enum Landmark {
     SnapshotBegun,
     SnapshotNamed,
     SummaryNamed,
+    ReplacementNamed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +83,16 @@ impl Moment {
             _ => Moment::File(Landmark::SummaryNamed, soon),
         }
     }
+
+    /// As [`draw`](Self::draw), of a compaction.
+    pub fn draw_in_compaction(random: &mut ChaCha8Rng, pace: Pace) -> Self {
+        let soon = Duration::from_micros(random.random_range(0..2000));
+        match random.random_range(0..100) {
+            0..20 => Moment::Share(random.random_range(0.0..1.1)),
+            20..60 => Moment::Step(random.random_range(1..=pace.steps.max(1)), soon),
+            _ => Moment::File(Landmark::ReplacementNamed, soon),
+        }
+    }
 }
 
 impl Landmark {
@@ -89,7 +101,8 @@ impl Landmark {
         match self {
             Landmark::SnapshotBegun => name == ".captions.arrow.tmp",
             Landmark::SnapshotNamed => name == "captions.arrow",
-            Landmark::SummaryNamed => name.ends_with(".json"),
+            Landmark::SummaryNamed => name.ends_with(".json") && !name.starts_with('.'),
+            Landmark::ReplacementNamed => name == ".replacement.json",
         }
     }
 }
@@ -139,8 +152,22 @@ fn interrupt(child: &Child) {
 pub fn strike(trial: &Trial, pace: Pace, moment: Moment, signal: Signal) -> Option<Phase> {
     let before = trial.runs();
     let mut watch = Watch::new(&trial.out);
+    if !strike_child(&mut watch, trial.start(), pace, moment, signal) {
+        return None;
+    }
+    let is_new = |run: &str| !before.contains(run);
+    Some(phase(trial, is_new))
+}
+
+/// Strikes a program that has just been started; says whether it still ran at that moment.
+pub fn strike_child(
+    watch: &mut Watch,
+    mut child: Child,
+    pace: Pace,
+    moment: Moment,
+    signal: Signal,
+) -> bool {
     let started = Instant::now();
-    let mut child = trial.start();
     let mut steps = 0;
     let due = |step: Option<&Step>| match moment {
         Moment::Share(share) => started.elapsed() >= pace.length.mul_f64(share),
@@ -152,17 +179,16 @@ pub fn strike(trial: &Trial, pace: Pace, moment: Moment, signal: Signal) -> Opti
     };
     if !watch.follow(&mut child, due) {
         child.wait().unwrap();
-        return None;
+        return false;
     }
     if let Moment::Step(_, later) | Moment::File(_, later) = moment {
         thread::sleep(later);
     }
     if child.try_wait().unwrap().is_some() {
-        return None;
+        return false;
     }
     signal.send(&mut child);
-    let is_new = |run: &str| !before.contains(run);
-    Some(phase(trial, is_new))
+    true
 }
 
 fn phase(trial: &Trial, is_new: impl Fn(&str) -> bool) -> Phase {
@@ -225,6 +251,23 @@ pub fn run_watched(trial: &mut Trial, mut disturb: impl FnMut(usize, &mut Archiv
         trial.said()
     );
     Pace { length, steps }
+}
+
+/// Runs the command, which has to succeed, looking on what it does to `out`.
+pub fn watched(out: &Path, mut command: Command) -> Pace {
+    let mut watch = Watch::new(out);
+    let started = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let mut steps = 0;
+    watch.follow(&mut child, |step| {
+        steps += usize::from(step.is_some());
+        false
+    });
+    assert!(child.wait().unwrap().success());
+    Pace {
+        length: started.elapsed(),
+        steps,
+    }
 }
 
 /// Where strikes have hit.
