@@ -1,6 +1,8 @@
 //! `showtell evaluate`: measures captions against references.
 
-use std::collections::BTreeMap;
+mod references;
+mod told;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -8,25 +10,30 @@ use clap::Args;
 use showtell::evaluation::{
     self, Candidate, Key, References, Report, Tolerance, Tolerances, candidates,
 };
-use showtell::scenes::{self, Checker, Tally, Truth, Verdicts};
+use showtell::scenes;
 use showtell::table::{Outcome, PartFile, Row, Snapshot, batch_to_rows, schema};
 
 use super::exit::Exit;
 use super::run::UsageError;
+use references::{ReferenceArguments, Wanted};
+use told::Told;
 
 /// Measures captions against references: BLEU, ROUGE-L, CIDEr, and what these hide
 ///
-/// For drawn scenes it also tells how many captions say what is true.
+/// For drawn scenes it also tells how many captions say what is true, and how often the setting that is
+/// said is the one that `showtell scenes --bias` ties the main object to instead of the one that is seen.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   showtell scenes --count 1000 --seed 5 --out scenes/
   showtell annotate scenes/images --out out/
-  showtell evaluate --references scenes/scenes.json --candidates out/")]
+  showtell evaluate --references scenes/scenes.json --candidates out/
+  showtell evaluate --references flickr8k/ --split test --candidates out/
+  showtell evaluate --references dataset_coco.json --split test --candidates out/ --coco coco/
+      and writes captions and references for COCO's own tools")]
 pub struct EvaluateArguments {
-    /// Captions by people, as COCO's captions_*.json has them; `showtell scenes` writes such a file
-    #[arg(long, value_name = "FILE")]
-    references: PathBuf,
+    #[command(flatten)]
+    references: ReferenceArguments,
     /// Captions to measure: the output of `showtell annotate`, its captions.arrow, one of its Parquet
     /// parts, or a COCO result file
     #[arg(long, value_name = "FILE|OUT")]
@@ -34,19 +41,29 @@ pub struct EvaluateArguments {
     /// Measure although some images of the references have no caption, or captions no references
     #[arg(long)]
     allow_unpaired: bool,
+    /// Write what was measured for other tools, METEOR's and SPICE's and COCO's server among them: DIR/
+    /// gets results.json and references.json
+    #[arg(long, value_name = "DIR")]
+    coco: Option<PathBuf>,
     /// Print everything as JSON, the scores of each image too
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
-    let references = References::read(&arguments.references).with_context(|| {
-        format!(
-            "cannot use {} as references",
-            arguments.references.display()
-        )
-    })?;
-    let candidates = read_candidates(&arguments.candidates)?;
+    let Wanted {
+        captions,
+        references,
+        others,
+        training,
+    } = arguments.references.read()?;
+    let mut candidates = read_candidates(&arguments.candidates)?;
+    if let Some(others) = &others {
+        // An output has captions of the other splits, too, which nobody wants measured here.
+        candidates.retain(|candidate| {
+            references.place(&candidate.key).is_some() || others.place(&candidate.key).is_none()
+        });
+    }
     let tolerance = match arguments.allow_unpaired {
         true => Tolerance::LeaveOut,
         false => Tolerance::Refuse,
@@ -56,50 +73,37 @@ pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
         unknown: tolerance,
         ..Tolerances::default()
     };
-    let report = evaluation::evaluate(&references, candidates, tolerances, None)?;
+    let report = evaluation::evaluate(&references, candidates, tolerances, training.as_ref())?;
     // References without truth are those of photographs.
-    let truth = scenes::read_truth(&arguments.references)
+    let truth = scenes::read_truth(&captions)
         .ok()
         .filter(|truth| !truth.is_empty());
-    let verdicts = truth.map(|truth| verdicts(&report, &truth));
+    let told = truth.as_ref().map(|truth| Told::new(&report, truth));
+    if let Some(directory) = &arguments.coco {
+        write_coco(directory, &references, &report)?;
+    }
     if arguments.json {
         let mut json = serde_json::to_value(&report)?;
-        if let Some(verdicts) = &verdicts {
-            json["truth"] = serde_json::to_value(Tally::of(verdicts.iter().copied()))?;
-            json["main_true"] = main_share(verdicts).into();
+        if let Some(told) = &told {
+            told.add_to(&mut json)?;
         }
         println!("{}", serde_json::to_string_pretty(&json)?);
         return Ok(Exit::Complete);
     }
     print!("{}", report.table());
-    if let Some(verdicts) = &verdicts {
-        println!("\nTrue of the scenes");
-        for tally in Tally::of(verdicts.iter().copied()) {
-            println!("  {:<10} {:6.1} %", tally.name, 100.0 * tally.share_right());
-        }
-        println!(
-            "  setting, kind and colour together  {:.1} %",
-            100.0 * main_share(verdicts)
-        );
+    if let Some(told) = &told {
+        told.print();
     }
     Ok(Exit::Complete)
 }
 
-/// The verdict on each caption whose scene is known.
-fn verdicts(report: &Report, truth: &BTreeMap<String, Truth>) -> Vec<Verdicts> {
-    let known = report.per_image.iter().filter_map(|image| {
-        let truth = truth.get(image.file_name.as_deref()?)?;
-        Some(Checker::new(truth).check(&image.caption))
-    });
-    known.collect()
-}
-
-fn main_share(verdicts: &[Verdicts]) -> f64 {
-    let right = verdicts
-        .iter()
-        .filter(|verdict| verdict.is_main_right())
-        .count();
-    right as f64 / verdicts.len().max(1) as f64
+fn write_coco(directory: &Path, references: &References, report: &Report) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let captions = report.per_image.iter();
+    let captions = captions.map(|image| (image.image_id, image.caption.as_str()));
+    candidates::write_results(&directory.join("results.json"), captions)?;
+    Ok(references.write(&directory.join("references.json"))?)
 }
 
 fn read_candidates(path: &Path) -> anyhow::Result<Vec<Candidate>> {

@@ -1,17 +1,19 @@
-//! Turns captions by people (COCO's `captions_*.json`, which [`dataset::coco`] reads) into references, image
-//! by image.
+//! Turns captions by people, which [`dataset`] reads, into references, image by image.
 //!
 //! It stands apart from what is measured against them: references are read once, candidates come from
 //! several places.
 
 use std::collections::HashMap;
 use std::io;
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
 use thiserror::Error;
 
-use crate::dataset::{self, DatasetError, JsonFault};
+use super::candidates::Key;
+use crate::dataset::{self, DataSet, DatasetError, ImageEntry, JsonFault};
+use crate::table::{DurableFile, FileError};
 
 /// Why a file of references cannot be used.
 #[derive(Debug, Error)]
@@ -99,6 +101,51 @@ impl References {
         references
     }
 
+    /// The images of a data set that have captions and are `wanted`. Where a data set gives no ids, an
+    /// image's place in it, from zero, is its id.
+    pub fn of_data_set(set: &DataSet, wanted: impl Fn(&ImageEntry) -> bool) -> Self {
+        let numbered = set.images.iter().all(|image| image.id.is_some());
+        let images = set.images.iter().enumerate();
+        let wanted = images.filter(|(_, image)| !image.captions.is_empty() && wanted(image));
+        References::of(wanted.map(|(place, image)| ReferenceImage {
+            id: image.id.filter(|_| numbered).unwrap_or(place as u64),
+            file_name: Some(image.file_name.clone()),
+            captions: image.captions.clone(),
+        }))
+    }
+
+    /// Writes COCO's captions file, which replaces `path` when it is whole.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        let images = self.images.iter().map(|image| {
+            json!({
+                "id": image.id,
+                // COCO's tools want a name.
+                "file_name": image.file_name.clone().unwrap_or_else(|| image.id.to_string()),
+            })
+        });
+        let captions = self
+            .images
+            .iter()
+            .flat_map(|image| image.captions.iter().map(|caption| (image.id, caption)));
+        let annotations = captions.enumerate().map(
+            |(place, (image, caption))| json!({"id": place, "image_id": image, "caption": caption}),
+        );
+        let whole = json!({
+            "info": {},
+            "licenses": [],
+            "type": "captions",
+            "images": images.collect::<Vec<_>>(),
+            "annotations": annotations.collect::<Vec<_>>(),
+        });
+        let mut file = DurableFile::create(path)?;
+        writeln!(file, "{whole}").map_err(FileError::on("write", path))?;
+        file.commit().map(|_| ())
+    }
+
     /// References that come from elsewhere. Of images with the same id, the last is found by it.
     pub fn of(images: impl IntoIterator<Item = ReferenceImage>) -> Self {
         let mut references = References {
@@ -131,6 +178,14 @@ impl References {
     /// How many captions there are.
     pub fn captions(&self) -> usize {
         self.images.iter().map(|image| image.captions.len()).sum()
+    }
+
+    /// The place of the image that a candidate is of; the first of several that it may mean.
+    pub fn place(&self, key: &Key) -> Option<usize> {
+        match key {
+            Key::Id(id) => self.with_id(*id),
+            Key::Uri(uri) => self.with_uri(uri).first().copied(),
+        }
     }
 
     /// The place of the image with this id.
@@ -214,6 +269,41 @@ mod tests {
             (3, Some(1), None)
         );
         assert_eq!(got.with_uri("a.jpg"), [1]);
+    }
+
+    #[test]
+    fn any_data_set_will_do_and_can_be_written_for_others() {
+        let image = |name: &str, split, captions: &[&str]| ImageEntry {
+            file_name: name.into(),
+            id: None,
+            split: Some(split),
+            captions: captions.iter().map(|&caption| caption.into()).collect(),
+            first_caption: 0,
+        };
+        use dataset::Split::{Test, Train};
+        let mut set = DataSet {
+            images: vec![
+                image("a.jpg", Train, &["one"]),
+                image("b.jpg", Test, &["two", "three \"3\""]),
+                image("c.jpg", Test, &[]),
+            ],
+            ..DataSet::default()
+        };
+        let of_test = |set: &DataSet| References::of_data_set(set, |i| i.split == Some(Test));
+        let found = of_test(&set);
+        assert_eq!((found.images().len(), found.captions()), (1, 2));
+        assert_eq!(found.place(&Key::Id(1)), Some(0));
+        assert_eq!(found.place(&Key::Uri("x/a.jpg".into())), None);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("references.json");
+        found.write(&path).unwrap();
+        assert_eq!(References::read(&path).unwrap(), found);
+
+        set.images[1].id = Some(700);
+        assert_eq!(of_test(&set).place(&Key::Id(1)), Some(0));
+        set.images[0].id = Some(600);
+        set.images[2].id = Some(800);
+        assert_eq!(of_test(&set).place(&Key::Id(700)), Some(0));
     }
 
     #[test]

@@ -87,16 +87,13 @@ enum Number {
 
 impl Word {
     fn read(word: &str) -> Self {
-        if let Some(kind) = Kind::ALL
-            .iter()
-            .find(|kind| kind.word() == word || kind.plural() == word)
-        {
+        if let Some(kind) = Kind::of_word(word) {
             let number = match (kind.word() == word, kind.plural() == word) {
                 (true, true) => Number::Either,
                 (true, false) => Number::Singular,
                 _ => Number::Plural,
             };
-            return Word::Kind(*kind, number);
+            return Word::Kind(kind, number);
         }
         if let Some(colour) = Colour::ALL.iter().find(|colour| colour.word() == word) {
             return Word::Colour(*colour);

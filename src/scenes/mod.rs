@@ -15,6 +15,7 @@ mod checker;
 mod claims;
 mod data_set;
 mod dice;
+mod expectation;
 mod grammar;
 mod kinds;
 mod palette;
@@ -26,6 +27,7 @@ mod truth;
 
 pub use checker::{Checker, Tally, Verdict, Verdicts};
 pub use data_set::{Config, DESCRIPTION, Error, read_truth, write_data_set};
+pub use expectation::{Expectation, SettingSaid};
 pub use truth::{Colour, Kind, ObjectTruth, Relation, Setting, Size, Style, Truth};
 
 use canvas::Canvas;

@@ -32,8 +32,11 @@ impl Plan {
         let mut dice = Dice::new(seed, index, Purpose::Plan);
         let kind = dice.pick(Kind::ALL);
         let free = dice.pick(Setting::ALL);
-        let tied = Setting::ALL[kind as usize % Setting::ALL.len()];
-        let setting = if dice.chance(bias) { tied } else { free };
+        let setting = if dice.chance(bias) {
+            kind.tied_setting()
+        } else {
+            free
+        };
         let colour = dice.pick(Colour::ALL);
         let count = dice.pick(&[1u8, 1, 2, 3]);
         let size = dice.pick(Size::ALL);

@@ -108,6 +108,17 @@ words! {
 }
 
 impl Kind {
+    /// The setting that a bias ties a main object of this kind to.
+    pub fn tied_setting(self) -> Setting {
+        Setting::ALL[self as usize % Setting::ALL.len()]
+    }
+
+    /// The kind that a word of a caption names, in the singular or the plural.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let named = |kind: &&Kind| kind.word() == word || kind.plural() == word;
+        Kind::ALL.iter().find(named).copied()
+    }
+
     pub fn plural(self) -> &'static str {
         match self {
             Kind::Boat => "boats",

@@ -97,7 +97,12 @@ impl TrainableShowAttendTell {
     }
 
     /// What is to be made small: mean negative log-probability of a token, in nats, and the terms of
-    /// attention, each a mean over the captions.
+    /// attention on the same scale.
+    ///
+    /// In the paper all of them are of a caption (equations 11 and 14): -log p(y) sums over its words as
+    /// the doubly stochastic term sums over the regions. A mean over tokens is the sum over the captions
+    /// divided by their tokens; so the other sums are divided by the tokens, too, which leaves the
+    /// paper's objective as it is but for a factor.
     ///
     /// `annotations`: `[pictures, regions, channels]`, f32, after their ReLU.
     ///
@@ -127,11 +132,11 @@ impl TrainableShowAttendTell {
             .f_neg()?
             .f_add_scalar(1.0)?
             .f_square()?
-            .f_sum_dim_intlist(Some(&[-1i64][..]), false, Kind::Float)?
-            .f_mean(Kind::Float)?;
+            .f_sum(Kind::Float)?
+            .f_div(&tokens)?;
         loss = loss.f_add(&uneven.f_mul_scalar(self.loss.doubly_stochastic)?)?;
         if self.config.gaze == Gaze::Hard && mode == Mode::Training {
-            loss = loss.f_add(&self.surrogate(&told)?)?;
+            loss = loss.f_add(&self.surrogate(&told)?.f_div(&tokens)?)?;
         }
         Ok(loss)
     }
@@ -148,8 +153,8 @@ impl TrainableShowAttendTell {
         let baseline = self.baseline.unwrap_or(mean);
         self.baseline = Some((1.0 - BASELINE_STEP) * baseline + BASELINE_STEP * mean);
         let advantage = reward.f_sub_scalar(baseline)?;
-        let reinforced = advantage.f_mul(&told.log_gaze)?.f_mean(Kind::Float)?;
-        let entropy = told.entropy.f_mean(Kind::Float)?;
+        let reinforced = advantage.f_mul(&told.log_gaze)?.f_sum(Kind::Float)?;
+        let entropy = told.entropy.f_sum(Kind::Float)?;
         reinforced
             .f_mul_scalar(-self.loss.reward)?
             .f_sub(&entropy.f_mul_scalar(self.loss.entropy)?)

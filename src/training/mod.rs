@@ -14,6 +14,7 @@ pub mod grounding;
 pub mod inspection;
 pub mod network;
 pub mod presence;
+pub mod record;
 pub mod roles;
 pub mod scenes;
 pub mod trainer;
@@ -39,6 +40,8 @@ pub enum TrainingError {
     Interrupted,
     #[error("cannot draw scenes: {0}")]
     Scenes(String),
+    #[error(transparent)]
+    Record(#[from] record::RecordError),
     #[error(transparent)]
     Captioner(#[from] crate::captioner::CaptionerError),
     #[error(transparent)]

@@ -24,6 +24,8 @@ mod evaluation;
 mod guards;
 /// Weights fetched from a server on loopback.
 mod hub;
+/// `evaluate` on data sets and on scenes.
+mod measuring;
 /// Night after night: only what is new.
 mod nights;
 /// The current rows as a Delta table.

@@ -65,18 +65,17 @@ class ShowAttendTell(nn.Module):
         return self.output(deep).log_softmax(-1), (hidden, cell), weights
 
     def loss(self, features, captions):
-        """Mean negative log-probability of a token, and the doubly stochastic term's mean over the
-        captions."""
-        tokens, penalties = [], []
+        """Equation 14, which is of one caption, summed over the captions and divided by their tokens."""
+        objective, count = 0.0, 0
         for picture, words in captions:
             annotations = features[picture]
             state, looked = self.first(annotations), torch.zeros(REGIONS)
             for fed, wanted in zip([START] + words, words + [END]):
                 log_probs, state, weights = self.next(annotations, state, fed)
-                tokens.append(-log_probs[wanted])
+                objective, count = objective - log_probs[wanted], count + 1
                 looked = looked + weights
-            penalties.append(((1 - looked) ** 2).sum())
-        return torch.stack(tokens).mean() + DOUBLY_STOCHASTIC * torch.stack(penalties).mean()
+            objective = objective + DOUBLY_STOCHASTIC * ((1 - looked) ** 2).sum()
+        return objective / count
 
     def start(self, features):
         return features, self.first(features)
