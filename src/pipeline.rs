@@ -36,7 +36,9 @@ use crate::nightly::{
     Action, Guards, Lock, LockError, ModelSource, Plan, PlanError, PlanOptions, PublicationError,
     RunSummary, State, StateError, SummaryError,
 };
-use crate::table::{Identity, Known, Layout, LayoutError, TableError};
+use crate::table::{
+    FileError, FileList, FileListError, Identity, Known, Layout, LayoutError, TableError,
+};
 
 use captioning::CaptioningStage;
 use concluding::Conclusion;
@@ -132,15 +134,18 @@ pub fn run(
     let cache = Arc::new(Cache::open(&layout, config.cache_spec(models))?);
 
     let options = config.plan_options(&walk, &identity);
-    let plan = Plan::new(&mut walk, state.known()?, options);
+    let files = file_list(&layout, models)?;
+    let known = state.known_with(files.as_ref().and_then(FileList::source))?;
+    let plan = Plan::new(&mut walk, known, options);
     let captions = models
         .captioner
         .as_ref()
         .map(|_| state.captions(identity.clone()));
     let damaged_cache = !cache.damaged().is_empty();
     // Features that are gone are computed again, even of images whose captions stand.
-    let lost_features =
-        |known: &Known| damaged_cache && known.image_id.is_some_and(|id| !cache.contains(&id));
+    let lost_features = |known: &Known| {
+        (damaged_cache || files.is_some()) && known.image_id.is_some_and(|id| !cache.contains(&id))
+    };
     let reading = ReadingStage::new(
         &cache,
         captions.as_ref().filter(|_| !damaged_cache),
@@ -158,6 +163,12 @@ pub fn run(
         run_id,
         config.part_rows,
         live,
+    )
+    .giving_rows_to(
+        files
+            .as_ref()
+            .map(|files| files.writer(&run_id))
+            .transpose()?,
     );
 
     let (tasks, chunks_to_read) = bounded::<Vec<Task>>(QUEUE);
@@ -188,11 +199,20 @@ pub fn run(
         layout: &layout,
         state: &state,
         cache: &cache,
+        files: files.as_ref(),
         run_id,
         started,
         roots,
     }
     .of(parts)
+}
+
+/// By what files are known again of which only features are wanted.
+fn file_list(layout: &Layout, models: &Models) -> Result<Option<FileList>, FileListError> {
+    match models.captioner {
+        Some(_) => Ok(None),
+        None => FileList::open(layout, models.encoder.id()).map(Some),
+    }
 }
 
 /// Sends what the plan finds in chunks of `batch`, so that the models get whole batches.
@@ -306,6 +326,10 @@ pub enum PipelineError {
     Plan(#[from] PlanError<TableError>),
     #[error(transparent)]
     Table(#[from] TableError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    FileList(#[from] FileListError),
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]

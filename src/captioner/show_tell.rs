@@ -83,12 +83,11 @@ impl ShowTell {
         let mut weights = weights::read(file)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(vocabulary.to_text().as_bytes());
-        let mut loaded = Vec::new();
-        for (name, shape) in tensors(config, vocabulary.len() as i64) {
+        let load = |(name, shape): (&'static str, Vec<i64>)| {
             let tensor = weights::take(&mut weights, file, name, &shape)?;
             weights::digest(&mut hasher, [(name, &tensor)])?;
-            loaded.push(tensor.f_to_device(device)?);
-        }
+            Ok::<_, CaptionerError>(tensor.f_to_device(device)?)
+        };
         let [
             image_weight,
             image_bias,
@@ -99,17 +98,17 @@ impl ShowTell {
             b_hh,
             out_weight,
             out_bias,
-        ] = <[Tensor; 9]>::try_from(loaded).unwrap_or_else(|_| unreachable!("nine are named"));
+        ] = tensors(config, vocabulary.len() as i64).map(load);
         Ok(ShowTell {
+            image_embedding: [image_weight?, image_bias?],
+            word_embedding: word_embedding?,
+            lstm: [w_ih?, w_hh?, b_ih?, b_hh?],
+            output: [out_weight?, out_bias?],
             id: format!("show-and-tell-{}", weights::short(&hasher)),
             config: config.clone(),
             choice: Choice::new(&vocabulary, device)?,
             vocabulary,
             device,
-            image_embedding: [image_weight, image_bias],
-            word_embedding,
-            lstm: [w_ih, w_hh, b_ih, b_hh],
-            output: [out_weight, out_bias],
         })
     }
 

@@ -68,7 +68,7 @@ fn embed(
     report::embedded(&summary, &config.out, terminal)?;
     let exit = match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,
-        _ if summary.counts.failed > 0 => Exit::SomeFailed,
+        _ if summary.counts.failed + summary.counts.unchanged_failed > 0 => Exit::SomeFailed,
         _ => Exit::Complete,
     };
     Ok((exit, Some(summary)))

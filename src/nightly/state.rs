@@ -170,6 +170,13 @@ impl State {
         Ok(KnownRows::new(self.sources(&known_schema())?))
     }
 
+    /// As [`known`](Self::known), but of a file that `newer` has, the row there.
+    pub fn known_with(&self, newer: Option<Source>) -> Result<KnownRows, TableError> {
+        let mut sources = self.sources(&known_schema())?;
+        sources.extend(newer);
+        Ok(KnownRows::new(sources))
+    }
+
     /// The current rows, captions and all, in order.
     pub fn rows(&self) -> Result<impl Iterator<Item = Result<Row, TableError>>, TableError> {
         Ok(self.rows_of(Merge::new(self.sources(&schema())?)))

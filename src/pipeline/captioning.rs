@@ -141,13 +141,11 @@ impl<'a> CaptioningStage<'a> {
             if let Outcome::Failed(failure) = &row.outcome {
                 tracing::debug!(uri = row.uri, stage = ?failure.stage, reason = failure.reason, "failed");
                 if !captioner {
-                    // There is no row that would tell.
+                    // The table has no row that would tell.
                     tracing::warn!("{}: {}", row.uri, failure.reason);
                 }
             }
-            if captioner {
-                rows.push(row);
-            }
+            rows.push(row);
         }
         let features = features
             .into_iter()

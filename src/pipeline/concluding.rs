@@ -8,7 +8,7 @@ use super::writing::WrittenParts;
 use super::{Live, Models, PipelineError, RunConfig};
 use crate::cache::Cache;
 use crate::nightly::{Publication, RunOutcome, RunSummary, State, Verdict, publish};
-use crate::table::{Layout, Part, RunId, SnapshotNotes};
+use crate::table::{FileList, Layout, Part, RunId, SnapshotNotes};
 
 /// What is known of a run whose stages are done.
 pub struct Conclusion<'a> {
@@ -18,6 +18,8 @@ pub struct Conclusion<'a> {
     pub layout: &'a Layout,
     pub state: &'a State,
     pub cache: &'a Cache,
+    /// Where only features are wanted.
+    pub files: Option<&'a FileList>,
     pub run_id: RunId,
     pub started: DateTime<Utc>,
     pub roots: Vec<String>,
@@ -29,7 +31,14 @@ impl Conclusion<'_> {
         let publication = match &self.models.captioner {
             Some(_) => self.live.write.time(1, || self.publish(parts.captions))?,
             // Features are kept by content; they need no table.
-            None => Publication::nothing(),
+            None => {
+                if let (Some(files), Some(seen)) = (self.files, &parts.seen) {
+                    self.live
+                        .write
+                        .time(1, || files.replace(seen, &self.notes()))?;
+                }
+                Publication::nothing()
+            }
         };
         let warnings = self.warnings(&publication.verdict);
         // Asked to stop when all was found already, a run is as whole as any other.
@@ -72,11 +81,15 @@ impl Conclusion<'_> {
         Ok(summary)
     }
 
-    fn publish(&self, captions: Vec<Part>) -> Result<Publication, PipelineError> {
-        let notes = SnapshotNotes {
+    fn notes(&self) -> SnapshotNotes {
+        SnapshotNotes {
             run_id: self.run_id,
             model: self.config.model.clone(),
-        };
+        }
+    }
+
+    fn publish(&self, captions: Vec<Part>) -> Result<Publication, PipelineError> {
+        let notes = self.notes();
         let identity = self.models.identity();
         let guards = &self.config.guards;
         Ok(publish(
@@ -91,7 +104,8 @@ impl Conclusion<'_> {
 
     fn warnings(&self, verdict: &Verdict) -> Vec<String> {
         let cache = self.cache.damaged();
-        let damaged = self.state.damaged().iter().chain(&cache);
+        let files = self.files.and_then(FileList::damaged);
+        let damaged = self.state.damaged().iter().chain(&cache).chain(files);
         let damaged = damaged
             .map(|damage| format!("{} was left out: {}", damage.path.display(), damage.reason));
         let aside = match verdict {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Models, PipelineError, RunConfig};
+use super::{Models, PipelineError, RunConfig, file_list};
 use crate::archive::Walk;
 use crate::cache::Cache;
 use crate::nightly::{Action, Because, Plan, RunSummary, State, runs};
-use crate::table::{Identity, Known, Layout, LayoutError};
+use crate::table::{FileList, Identity, Known, Layout, LayoutError};
 
 /// What a run would do, as far as can be told without opening a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -70,7 +70,9 @@ pub fn forecast(config: &RunConfig, models: &Models) -> Result<Forecast, Pipelin
     };
     let (mut known, mut cache) = (None, None);
     if let Some(layout) = &layout {
-        known = Some(State::peek(layout)?.known()?);
+        let files = file_list(layout, models)?;
+        let newer = files.as_ref().and_then(FileList::source);
+        known = Some(State::peek(layout)?.known_with(newer)?);
         cache = Some(Cache::peek(layout, config.cache_spec(models))?);
     }
     let is_cached = |known: &Known| {

@@ -221,6 +221,11 @@ impl<'a> ReadingStage<'a> {
         if because != Because::Verify || known.image_id.as_ref() != Some(id) {
             return false;
         }
+        // Where features are wanted for their own sake, they have to be there.
+        if self.captions.is_none() && known.status == Status::Captioned && !self.cache.contains(id)
+        {
+            return false;
+        }
         match known.status {
             Status::Captioned if known.identity.as_ref() == Some(&self.identity) => {}
             Status::Failed(_) => count(&self.live.unchanged_failed),

@@ -18,6 +18,8 @@ const PART_TIME: Duration = Duration::from_secs(300);
 pub struct WrittenParts {
     pub captions: Vec<Part>,
     pub embeddings: Vec<Part>,
+    /// Rows that are not for the table; none where nothing was found to do.
+    pub seen: Option<Part>,
 }
 
 /// See the [module](self).
@@ -30,6 +32,8 @@ pub struct WritingStage<'a> {
     part_rows: usize,
     part: PartWriter,
     part_begun: Instant,
+    /// Takes the rows instead, where they are not for the table.
+    seen: Option<PartWriter>,
     parts: Vec<Part>,
     /// Number of the part that is being filled.
     number: u32,
@@ -51,9 +55,15 @@ impl<'a> WritingStage<'a> {
             part_rows,
             part: PartWriter::create(layout, &run_id, 0),
             part_begun: Instant::now(),
+            seen: None,
             parts: Vec::new(),
             number: 0,
         }
+    }
+
+    /// Gives the rows to `seen`, if there is such a one, instead of the table.
+    pub fn giving_rows_to(self, seen: Option<PartWriter>) -> Self {
+        WritingStage { seen, ..self }
     }
 
     /// Writes chunk after chunk until the queue is closed.
@@ -65,6 +75,10 @@ impl<'a> WritingStage<'a> {
                     self.features.append(id, &features)?;
                 }
                 for row in rows {
+                    if let Some(seen) = &mut self.seen {
+                        seen.push(row)?;
+                        continue;
+                    }
                     self.part.push(row)?;
                     if self.part.len() >= self.part_rows {
                         self.finish_part()?;
@@ -77,12 +91,14 @@ impl<'a> WritingStage<'a> {
             })?;
         }
         let live = self.live;
-        live.write.time(0, || {
+        let seen = live.write.time(0, || {
             self.finish_part()?;
             self.features.replace_spoilt_parts()?;
-            Ok::<_, PipelineError>(())
+            let seen = self.seen.take().map(PartWriter::finish);
+            Ok::<_, PipelineError>(seen.transpose()?.flatten())
         })?;
         Ok(WrittenParts {
+            seen,
             captions: self.parts,
             embeddings: self.features.parts().to_vec(),
         })

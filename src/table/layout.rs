@@ -7,6 +7,7 @@
 //!   captions/run=<run_id>/part-00000.parquet       all rows that the run wrote
 //!   captions.arrow                                 the current row of each image
 //!   embeddings/<encoder_id>/part-<run_id>-00000.parquet
+//!   embeddings/<encoder_id>/files.arrow            which file has which content, by `embed`
 //!   runs/<run_id>.json                             what the run did; written last
 //!   refused/run=<run_id>/part-00000.parquet        rows that a guard kept out of the table
 //!   damaged/captions/run=<run_id>/...              files found damaged, out of readers' way
@@ -28,6 +29,7 @@ const LOCK: &str = ".lock";
 const CAPTIONS: &str = "captions";
 const SNAPSHOT: &str = "captions.arrow";
 const EMBEDDINGS: &str = "embeddings";
+const FILE_LIST: &str = "files.arrow";
 const RUNS: &str = "runs";
 const REFUSED: &str = "refused";
 const DAMAGED: &str = "damaged";
@@ -190,6 +192,11 @@ impl Layout {
             return Err(LayoutError::EncoderId(encoder_id.to_owned()));
         }
         Ok(self.out.join(EMBEDDINGS).join(encoder_id))
+    }
+
+    /// The list of the files that one encoder's embeddings are of.
+    pub fn file_list(&self, encoder_id: &str) -> Result<PathBuf, LayoutError> {
+        Ok(self.embeddings(encoder_id)?.join(FILE_LIST))
     }
 
     /// The encoders of which there are embeddings, in order.

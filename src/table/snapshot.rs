@@ -25,7 +25,7 @@ use super::seal::{SealedSink, check_footer};
 use super::{Layout, Part, PartFile, RunId, TableError};
 
 /// Rows in each record batch of the file.
-const BATCH_ROWS: usize = 4096;
+pub(super) const BATCH_ROWS: usize = 4096;
 
 const MAGIC: &[u8] = b"ARROW1";
 const VERSION: &str = "showtell.table_version";
@@ -50,18 +50,29 @@ pub fn write_snapshot(
     sources: Vec<Source>,
     notes: &SnapshotNotes,
 ) -> Result<Part, TableError> {
-    let path = layout.snapshot();
-    let writing = || TableError::arrow("write", &path);
+    let batches = Merge::new(sources).into_batches(BATCH_ROWS);
+    write_batches(layout, &layout.snapshot(), &schema(), batches, notes)
+}
+
+/// Writes `batches` of `columns` to the file at `path` and puts it in place of the old one.
+pub(super) fn write_batches(
+    layout: &Layout,
+    path: &Path,
+    columns: &SchemaRef,
+    batches: impl Iterator<Item = Result<RecordBatch, TableError>>,
+    notes: &SnapshotNotes,
+) -> Result<Part, TableError> {
+    let writing = || TableError::arrow("write", path);
     let metadata = HashMap::from([
         (VERSION.to_owned(), TABLE_VERSION.to_owned()),
         (RUN_ID.to_owned(), notes.run_id.to_string()),
         (MODEL.to_owned(), notes.model.clone()),
     ]);
-    let schema_with_notes = Schema::clone(&schema()).with_metadata(metadata);
+    let with_notes = Schema::clone(columns).with_metadata(metadata);
     let mut writer =
-        FileWriter::try_new(SealedSink::create(&path)?, &schema_with_notes).map_err(writing())?;
+        FileWriter::try_new(SealedSink::create(path)?, &with_notes).map_err(writing())?;
     let mut rows = 0;
-    for batch in Merge::new(sources).into_batches(BATCH_ROWS) {
+    for batch in batches {
         let batch = batch?;
         rows += batch.num_rows() as u64;
         writer.write(&batch).map_err(writing())?;
@@ -74,7 +85,7 @@ pub fn write_snapshot(
     let sink = writer.into_inner().map_err(writing())?;
     let written = sink.finish(MAGIC)?;
     Ok(Part {
-        file: layout.relative(&path),
+        file: layout.relative(path),
         rows,
         bytes: written.bytes,
         blake3: written.digest.to_string(),
@@ -98,6 +109,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// Opens the snapshot at `path`; `None` if there is none.
     pub fn open(path: &Path) -> Result<Option<Self>, TableError> {
+        Self::open_with(path, &schema())
+    }
+
+    /// As [`open`](Self::open), of a file that has `columns`.
+    pub(super) fn open_with(path: &Path, columns: &SchemaRef) -> Result<Option<Self>, TableError> {
         let mut file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(FileError::on("open", path))?,
@@ -108,7 +124,7 @@ impl Snapshot {
             .map_err(TableError::arrow("read", path))?;
         let found = reader.schema();
         check_version(found.metadata.get(VERSION).map(String::as_str), path)?;
-        check_columns(&found, &schema(), path)?;
+        check_columns(&found, columns, path)?;
         let missing = |key: &str| TableError::damaged(path, format!("its metadata has no {key}"));
         let note = |notes: &HashMap<String, String>, key: &str| {
             notes.get(key).cloned().ok_or_else(|| missing(key))

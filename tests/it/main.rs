@@ -18,6 +18,8 @@ mod configuration;
 mod dataset;
 /// The demonstration model against the truth of drawn scenes.
 mod demo;
+/// Features without captions, night after night.
+mod embed;
 /// Caption metrics against the published tools.
 mod evaluation;
 /// What guards keep out of the table.

@@ -1,6 +1,6 @@
 //! Night after night: what is done again, and what is not even opened.
 
-mod opens;
+pub mod opens;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
