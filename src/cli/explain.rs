@@ -1,5 +1,7 @@
 //! `showtell explain`: where a model looked while it said each word.
 
+mod scenes;
+
 use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use super::annotate::{encoder_weights, find_model};
 use super::exit::Exit;
 use super::models::WantedModel;
 use super::run::{DeviceArguments, UsageError};
+use super::terminal::Terminal;
 
 /// Tiles are drawn at least this wide, in pixels.
 const TILE: usize = 192;
@@ -25,14 +28,29 @@ const TILE: usize = 192;
 ///
 /// Writes a PNG strip: the picture as the network saw it, then once for each word, light where the
 /// model looked and dark where it did not. The model has to be a Show, Attend and Tell.
+///
+/// With --scenes it draws nothing and counts instead: of the words that name an object which a scene
+/// shows, during how many the model looked at that object most.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  showtell explain photo.jpg --model models/mine --out looked.png")]
+Examples:
+  showtell explain photo.jpg --model models/mine --out looked.png
+  showtell scenes --count 500 --seed 5 --out scenes/
+  showtell explain --scenes scenes/ --model models/mine")]
 pub struct ExplainArguments {
     /// The picture
-    #[arg(value_name = "IMAGE")]
-    image: PathBuf,
+    #[arg(
+        value_name = "IMAGE",
+        required_unless_present = "scenes",
+        requires = "out"
+    )]
+    image: Option<PathBuf>,
+    /// Count over drawn scenes instead: a directory that `showtell scenes` wrote
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["image", "out"])]
+    scenes: Option<PathBuf>,
+    /// Print the counts as JSON
+    #[arg(long, requires = "scenes")]
+    json: bool,
     /// A model's name (see `showtell model list`) or directory
     #[arg(long, value_name = "NAME|DIR")]
     model: String,
@@ -41,12 +59,12 @@ pub struct ExplainArguments {
     weights: Option<PathBuf>,
     /// PNG file to write
     #[arg(short, long, value_name = "FILE")]
-    out: PathBuf,
+    out: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArguments,
 }
 
-pub fn run(arguments: &ExplainArguments) -> anyhow::Result<Exit> {
+pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
     let found = find_model(&arguments.model)?;
     if !matches!(found.config.captioner, CaptionerConfig::ShowAttendTell(_)) {
         let name = &found.config.name;
@@ -56,8 +74,11 @@ pub fn run(arguments: &ExplainArguments) -> anyhow::Result<Exit> {
         );
         return Err(UsageError(reason).into());
     }
-    let image = &arguments.image;
-    let picture = read(image)?;
+    // Before the weights, which take longer to read.
+    let picture = match &arguments.image {
+        Some(image) => Some((image, read(image)?)),
+        None => None,
+    };
     let weights = encoder_weights(&found, arguments.weights.as_deref())?;
     let models = WantedModel {
         encoder: found.config.encoder.clone(),
@@ -66,6 +87,13 @@ pub fn run(arguments: &ExplainArguments) -> anyhow::Result<Exit> {
         device: arguments.device,
     }
     .load()?;
+    if let Some(directory) = &arguments.scenes {
+        scenes::run(directory, &models, arguments.json, terminal)?;
+        return Ok(Exit::Complete);
+    }
+    let (Some((image, picture)), Some(out)) = (picture, &arguments.out) else {
+        return Err(UsageError("name an image and --out, or --scenes".to_owned()).into());
+    };
     let Models { encoder, captioner } = models;
     let pixels = encoder
         .preprocess()
@@ -83,8 +111,7 @@ pub fn run(arguments: &ExplainArguments) -> anyhow::Result<Exit> {
         .unwrap_or_default();
     let side = encoder.preprocess().crop as usize;
     let strip = explain::strip(&pixels, &words, TILE.div_ceil(side))?;
-    write(&strip, &arguments.out)
-        .with_context(|| format!("cannot write {}", arguments.out.display()))?;
+    write(&strip, out).with_context(|| format!("cannot write {}", out.display()))?;
     println!("{}  ({:.2})", best.caption, best.score);
     Ok(Exit::Complete)
 }

@@ -124,7 +124,7 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
             doctor::Verdict::Unusable => Exit::SomeFailed,
         }),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments, terminal),
         Command::Dataset(arguments) => dataset::run(&arguments),
         Command::Scenes(arguments) => scenes::run(&arguments, terminal),
         Command::Train(arguments) => train::run(&arguments, terminal),

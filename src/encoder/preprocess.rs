@@ -46,6 +46,15 @@ pub enum Channels {
     Bgr,
 }
 
+/// The part of a picture that an encoder is shown, in pixels of the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Window {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
+}
+
 /// Why pictures cannot be prepared.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum PreprocessError {
@@ -153,9 +162,7 @@ impl Preprocess {
         let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
             .map_err(|_| wrong_picture())?;
 
-        let (resized_width, resized_height) = self.resize.of(width, height);
-        let across = Span::of_middle(width, resized_width, self.crop);
-        let down = Span::of_middle(height, resized_height, self.crop);
+        let (across, down) = self.spans(width, height);
         let rows = down.reach(height);
 
         // Pillow goes across first and rounds to levels in between. Only the rows that the second
@@ -173,6 +180,25 @@ impl Preprocess {
             (self.crop, self.crop),
         )?;
         Ok(square.into_vec())
+    }
+
+    /// What of a picture of `width` × `height` ends up in the square.
+    pub fn window(&self, width: u32, height: u32) -> Window {
+        let (across, down) = self.spans(width, height);
+        Window {
+            left: across.begin,
+            top: down.begin,
+            width: across.length,
+            height: down.length,
+        }
+    }
+
+    fn spans(&self, width: u32, height: u32) -> (Span, Span) {
+        let (resized_width, resized_height) = self.resize.of(width, height);
+        (
+            Span::of_middle(width, resized_width, self.crop),
+            Span::of_middle(height, resized_height, self.crop),
+        )
     }
 }
 

@@ -3,8 +3,11 @@
 //! Where the model looked the picture is as it is; the less it looked, the darker. Weights are shown
 //! relative to the largest of their word, spread smoothly between the middles of the regions
 //! (arXiv 1502.03044, figures 2 and 3, do much the same).
+//!
+//! [`pointing`] counts instead of drawing: how often it looked at what it named.
 
 mod letters;
+pub mod pointing;
 
 /// Height of a letter's cell with its margins, in letter pixels.
 const LINE: usize = letters::HEIGHT + 6;

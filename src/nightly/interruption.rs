@@ -23,7 +23,7 @@ use super::publication::set_aside;
 use super::{Counts, Lock, RunOutcome, RunSummary, State};
 use crate::archive::key_order;
 use crate::cache::{Cache, CacheWriter, Precision, Spec};
-use crate::table::arbitrary::{row, run_id, scratch};
+use crate::table::arbitrary::{copy_tree, row, run_id, scratch};
 use crate::table::{Known, Layout, Outcome, PartWriter, Row, RunId, SnapshotNotes, steps};
 
 const DIMS: usize = 3;
@@ -285,6 +285,13 @@ fn check(out: &Path, expected: &Expected, step: &str, path: &Path) {
         .collect();
     assert_eq!(rows, expected.rows(), "{moment}");
 
+    // Whoever loaded the snapshot elsewhere is known by its run.
+    if let Some(snapshot) = state.snapshot() {
+        let mut runs = layout.runs_with_rows().unwrap();
+        runs.extend(layout.runs_with_summary().unwrap());
+        assert!(runs.contains(&snapshot.notes().run_id), "{moment}");
+    }
+
     let cache = Cache::open(&layout, spec()).unwrap();
     let ids: Vec<_> = known.iter().filter_map(|row| row.image_id).collect();
     assert!(cache.get(&ids).iter().all(Option::is_some), "{moment}");
@@ -314,17 +321,4 @@ fn temporaries(directory: &Path) -> Vec<String> {
         }
     }
     found
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

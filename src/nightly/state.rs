@@ -17,8 +17,9 @@ use super::known_captions::{CaptionSource, KnownCaptions};
 use super::summary::{RunOutcome, RunSummary, SummaryError};
 use crate::table::{
     Damage, Deletions, FileError, Identity, Known, Layout, LayoutError, Merge, Part, PartFile, Row,
-    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, finish_replacement,
-    is_part, known_schema, part_source, remove_temporaries, schema, write_snapshot,
+    RunId, Shared, Snapshot, SnapshotNotes, Source, TableError, batch_to_rows, create_dir,
+    finish_replacement, is_part, known_schema, part_source, remove_temporaries, schema,
+    write_snapshot,
 };
 
 /// Rows turned at a time from their columns into [`Row`]s.
@@ -99,10 +100,12 @@ impl State {
         };
         for run_id in layout.runs_with_rows()? {
             let in_snapshot = last.is_some_and(|last| run_id <= last);
-            if !in_snapshot {
+            let parts = layout.parts(&run_id)?;
+            // Killed while it wrote its first part, a run leaves a directory and nothing else.
+            if !in_snapshot && !parts.is_empty() {
                 state.later_runs.push(run_id);
             }
-            for path in layout.parts(&run_id)? {
+            for path in parts {
                 let checked = PartFile::open(&path).and_then(|part| match in_snapshot {
                     true => part.verify(),
                     false => part.check(),
@@ -227,6 +230,9 @@ impl State {
     /// Writes the snapshot that holds these rows and those of `parts`, which the run `notes.run_id`
     /// has written.
     pub fn publish(&self, parts: &[Part], notes: &SnapshotNotes) -> Result<Part, TableError> {
+        // Who loaded this snapshot knows it by the name of its run, and asks for it later: also if it
+        // has no rows of its own, and is killed before its summary is there.
+        create_dir(&self.layout.run(&notes.run_id))?;
         let mut sources = self.sources(&schema())?;
         for part in parts {
             sources.push(part_source(&self.layout.absolute(&part.file), &schema())?);

@@ -154,6 +154,20 @@ fn any_row() -> impl Strategy<Value = Row> {
         })
 }
 
+/// Copies a directory and all that is in it to `to`, which is not there yet.
+pub fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).unwrap();
+        }
+    }
+}
+
 /// Something that befalls a file.
 #[derive(Debug, Clone)]
 pub enum Damage {

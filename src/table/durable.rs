@@ -257,6 +257,14 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Creates the empty file `path` durably, if it is not there yet.
+pub fn create_empty(path: &Path) -> Result<(), FileError> {
+    // Without contents there is nothing that could be half there.
+    File::create(path).map_err(FileError::on("create", path))?;
+    step("create", path);
+    sync_parent(path)
+}
+
 /// Moves the file `from` to `to`, whose parent must exist, durably.
 pub fn move_file(from: &Path, to: &Path) -> Result<(), FileError> {
     fs::rename(from, to).map_err(FileError::on("move", from))?;

@@ -5,6 +5,7 @@
 //! so whoever reads parts in the order of the runs, or takes the newest `run_id` of each image, finds
 //! what was there before. The parts of each later run are merged among themselves, and keep every row.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,8 @@ use chrono::{DateTime, Utc};
 use super::CompactError;
 use crate::table::{
     Damage, Deletions, FileError, Layout, LayoutError, Merge, Part, PartFile, PartSize,
-    Replacement, RunId, Source, TableError, is_part, part_source, remove_temporaries, schema,
-    stage_merged,
+    Replacement, RunId, Source, TableError, create_empty, is_part, part_source, remove_temporaries,
+    schema, stage_merged,
 };
 
 /// Runs whose rows are to lie together.
@@ -193,6 +194,7 @@ impl Fold {
             blake3: file.written().digest.to_string(),
         });
         let parts = parts.collect();
+        self.keep_names(layout)?;
         let replacement = Replacement {
             by: staged.into_iter().map(|(file, _)| file).collect(),
             // Oldest first: a row that says `deleted` goes after those that it hides.
@@ -200,6 +202,31 @@ impl Fold {
         };
         replacement.commit(layout).map_err(TableError::from)?;
         Ok(parts)
+    }
+}
+
+/// What keeps the directory of a run without rows.
+const NO_SUMMARY: &str = ".no-summary";
+
+impl Fold {
+    /// Sees that the directories of runs stay that have no summary: by nothing else would their names
+    /// be known, which a table that was published elsewhere may say it is of.
+    fn keep_names(&self, layout: &Layout) -> Result<(), TableError> {
+        let directories: BTreeSet<_> = self
+            .parts
+            .iter()
+            .filter_map(|part| part.path.parent())
+            .collect();
+        for directory in directories {
+            let name = directory.file_name().unwrap_or_default().to_string_lossy();
+            let run_id = name
+                .strip_prefix("run=")
+                .and_then(|run_id| run_id.parse().ok());
+            if run_id.is_some_and(|run_id| !layout.summary(&run_id).exists()) {
+                create_empty(&directory.join(NO_SUMMARY))?;
+            }
+        }
+        Ok(())
     }
 }
 

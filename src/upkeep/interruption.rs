@@ -20,7 +20,7 @@ use super::{CompactOptions, Compaction, compact, forecast};
 use crate::archive::{ImageId, key_order};
 use crate::cache::{Cache, CacheWriter, Precision, Spec, SweepSize};
 use crate::nightly::{Lock, RunSummary, State};
-use crate::table::arbitrary::{Damage as Accident, row, run_id, scratch};
+use crate::table::arbitrary::{Damage as Accident, copy_tree, row, run_id, scratch};
 use crate::table::{
     Layout, Outcome, PartFile, PartSize, PartWriter, Row, RunId, SnapshotNotes, steps,
 };
@@ -494,17 +494,4 @@ fn listing(directory: &Path) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }

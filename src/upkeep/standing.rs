@@ -183,10 +183,12 @@ impl Standing {
 
     fn measure_captions(&mut self, layout: &Layout) -> Result<(), StandingError> {
         for run_id in layout.runs_with_rows()? {
-            if self.run_id.is_none_or(|published| run_id > published) {
+            let parts = layout.parts(&run_id)?;
+            let is_pending = self.run_id.is_none_or(|published| run_id > published);
+            if is_pending && !parts.is_empty() {
                 self.pending_runs.push(run_id);
             }
-            for path in layout.parts(&run_id)? {
+            for path in parts {
                 let opened = PartFile::open(&path).map(|_| ());
                 self.measure(&path, opened, |standing| &mut standing.captions)?;
             }

@@ -149,6 +149,63 @@ fn explain_draws_a_tile_for_each_word() {
     assert_eq!(drawn.width(), 6 + across * (192 + 6), "{caption}");
 }
 
+/// What is a hit is told by the tests of `explain::pointing`; here, that the command finds the scenes,
+/// their words and their boxes.
+#[test]
+fn explain_counts_how_often_it_looked_at_what_it_named() {
+    let looking = Looking::new();
+    // Whatever it says names an object.
+    let words = ["<start>", "<end>", "<unk>", "boat", "boats", "tree"];
+    let vocabulary = looking.path("looking/vocabulary.txt");
+    fs::write(vocabulary, words.join("\n") + "\n").unwrap();
+    let scenes = looking.path("scenes");
+    let drawn = Command::new(env!("CARGO_BIN_EXE_showtell"))
+        .args(["scenes", "--count", "40", "--seed", "8", "--out"])
+        .arg(&scenes)
+        .output()
+        .unwrap();
+    assert!(drawn.status.success());
+    let explain = |more: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_showtell"))
+            .args(["explain", "--model"])
+            .arg(looking.path("looking"))
+            .arg("--scenes")
+            .arg(&scenes)
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    let output = explain(&["--json"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let count = |name: &str| found[name].as_u64().unwrap();
+    assert_eq!(count("scenes"), 40);
+    let shown = showtell::scenes::read_truth(&scenes.join("scenes.json")).unwrap();
+    let shown = shown.values().filter(|truth| {
+        use showtell::scenes::Kind::{Boat, Tree};
+        let mut objects = truth.objects.iter();
+        objects.any(|object| [Boat, Tree].contains(&object.kind))
+    });
+    let shown = shown.count() as u64;
+    assert!(0 < shown && shown < 40);
+    // One to five words of each scene.
+    let said = count("words") + count("not_shown");
+    assert!((40..=200).contains(&said), "{found}");
+    assert!(count("words") <= 5 * shown, "{found}");
+    assert!(count("not_shown") >= 40 - shown, "{found}");
+    assert!(count("hits") <= count("words"));
+    let chance = found["share_by_chance"].as_f64().unwrap();
+    assert!(
+        count("words") == 0 || (0.02..0.6).contains(&chance),
+        "{found}"
+    );
+    let table = String::from_utf8(explain(&[]).stdout).unwrap();
+    assert!(table.contains("by chance"), "{table}");
+    let both = explain(&["data/samples/second.jpg"]);
+    assert_eq!(both.status.code(), Some(2));
+}
+
 #[test]
 fn a_model_that_does_not_look_cannot_explain() {
     let scratch = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
 """Sees that the peak memory of a run does not depend on how many images there are.
 
-    python tests/memory/peak.py path/to/showtell DIRECTORY_OF_JPEGS [--few 600] [--many 6000]
+    python tests/memory/peak.py path/to/showtell DIRECTORY_OF_JPEGS [--few 600] [--many 6000] [--model DIR]
 
 Annotates few and many copies of the images, all of different contents: a byte more behind the end
 of a JPEG shows nothing. Prints both peaks, and ends with a status other than 0 if that of the many
@@ -28,7 +28,7 @@ def copies(images):
             number += 1
 
 
-def peak(showtell, images, count, scratch):
+def peak(showtell, model, images, count, scratch):
     """The most memory that annotating so many images takes, in bytes."""
     archive, out = scratch / f"{count}", scratch / f"{count}-out"
     for name, content in islice(copies(images), count):
@@ -36,7 +36,7 @@ def peak(showtell, images, count, scratch):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     # Copies have few captions, which a guard would take for a fault.
-    command = [showtell, "annotate", "--quiet", "--accept", "--out", out, archive]
+    command = [showtell, "annotate", "--quiet", "--accept", "--model", model, "--out", out, archive]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -51,6 +51,7 @@ def main():
     parser.add_argument("images", type=Path)
     parser.add_argument("--few", type=int, default=600)
     parser.add_argument("--many", type=int, default=6000)
+    parser.add_argument("--model", default="demo")
     options = parser.parse_args()
     if sys.platform != "linux":
         print("NOT RUN: peak memory is compared on Linux alone")
@@ -60,7 +61,7 @@ def main():
         sys.exit(f"there is no .jpg below {options.images}")
     with tempfile.TemporaryDirectory() as scratch:
         few, many = (
-            peak(options.showtell.resolve(), images, count, Path(scratch))
+            peak(options.showtell.resolve(), options.model, images, count, Path(scratch))
             for count in (options.few, options.many)
         )
     grown = f"{many / few - 1:+.1%}"

@@ -225,3 +225,26 @@ fn a_picture_that_is_not_what_it_says_is_refused() {
     let empty = plain(0, 4, [0; 3]);
     assert!(Preprocess::torchvision_vgg16().apply(&empty).is_err());
 }
+
+#[test]
+fn the_window_is_the_part_of_the_picture_that_is_shown() {
+    let window = |left, top, width, height| Window {
+        left,
+        top,
+        width,
+        height,
+    };
+    let mut preprocess = Preprocess::torchvision_vgg16();
+    // 512×256 is its size already; the middle 224 pixels are cut out.
+    assert_eq!(
+        preprocess.window(512, 256),
+        window(144.0, 16.0, 224.0, 224.0)
+    );
+    // Twice that size, upright.
+    assert_eq!(
+        preprocess.window(512, 1024),
+        window(32.0, 288.0, 448.0, 448.0)
+    );
+    preprocess.resize = Resize::Stretch { size: 224 };
+    assert_eq!(preprocess.window(512, 256), window(0.0, 0.0, 512.0, 256.0));
+}

@@ -8,18 +8,20 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::{RecordBatch, StringArray};
 use arrow::compute::cast;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use deltalake::datafusion::prelude::SessionContext;
 use deltalake::{DeltaTable, ensure_table_uri, open_table};
 use proptest::prelude::*;
-use showtell::archive::ImageId;
+use showtell::archive::{ImageId, key_order};
+use showtell::cache::SweepSize;
 use showtell::captioner::Beam;
 use showtell::nightly::{Lock, State};
 use showtell::table::warehouse::{Destination, OfAnother, Published, WarehouseError, publish};
 use showtell::table::{
-    Identity, Layout, Outcome, PartWriter, Row, RunId, Snapshot, SnapshotNotes, batch_to_rows,
-    schema,
+    Identity, Layout, Outcome, PartSize, PartWriter, Row, RunId, Snapshot, SnapshotNotes,
+    batch_to_rows, schema,
 };
+use showtell::upkeep::{CompactOptions, compact};
 
 fn run_id(night: u32) -> RunId {
     format!("202501{night:02}T030000Z-00ff").parse().unwrap()
@@ -73,20 +75,32 @@ impl Warehouse {
         Self { scratch, layout }
     }
 
-    /// A run that writes `rows`.
+    /// A run that writes `rows`, and is killed before it has written its summary.
     fn night(&self, night: u32, rows: Vec<Row>) {
         let lock = Lock::acquire(&self.layout, DateTime::UNIX_EPOCH).unwrap();
         let state = State::open(&self.layout, &lock).unwrap();
         let run_id = run_id(night);
         let mut part = PartWriter::create(&self.layout, &run_id, 0);
-        rows.into_iter()
-            .for_each(|row| part.push(Row { run_id, ..row }).unwrap());
+        let mut rows = rows;
+        rows.sort_by(|a, b| key_order(a.key(), b.key()));
+        for row in rows {
+            part.push(Row { run_id, ..row }).unwrap();
+        }
         let part = part.finish().unwrap();
-        // A run without rows leaves its summary, these their directory.
-        fs::create_dir_all(self.layout.run(&run_id)).unwrap();
         let model = "demo".to_owned();
         let notes = SnapshotNotes { run_id, model };
         state.publish(part.as_slice(), &notes).unwrap();
+    }
+
+    /// Merges all runs into one.
+    fn compact(&self) {
+        let lock = Lock::acquire(&self.layout, DateTime::UNIX_EPOCH).unwrap();
+        let options = CompactOptions {
+            superseded_before: DateTime::<Utc>::MAX_UTC,
+            part_size: PartSize::default(),
+            sweep_size: SweepSize::default(),
+        };
+        compact(&self.layout, &lock, &options).unwrap();
     }
 
     fn table(&self) -> PathBuf {
@@ -225,6 +239,21 @@ fn a_table_becomes_empty_and_full_again() {
     assert_eq!(warehouse.publish().deleted, 1);
     warehouse.check(2);
     warehouse.night(4, vec![row("a")]);
+    warehouse.publish();
+    warehouse.check(3);
+}
+
+#[test]
+fn a_run_that_was_killed_and_compacted_away_is_still_ours() {
+    let warehouse = Warehouse::new();
+    warehouse.night(1, vec![row("a")]);
+    // Without rows of its own.
+    warehouse.night(2, Vec::new());
+    for night in 3..6 {
+        assert_eq!(warehouse.publish().run_id, run_id(night - 1));
+        warehouse.night(night, vec![row("a"), row(&format!("b{night}"))]);
+        warehouse.compact();
+    }
     warehouse.publish();
     warehouse.check(3);
 }
