@@ -40,8 +40,11 @@ pub struct ScenesArguments {
     /// Share of the pictures of other sizes and shapes
     #[arg(long, value_name = "P", default_value_t = 0.15)]
     other_sizes: f64,
+    /// Share of the pictures that fade to white at their edges
+    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    faded: f64,
     /// Draw the 24 samples of data/samples instead, in all formats and orientations
-    #[arg(long, conflicts_with_all = ["count", "seed", "first", "bias", "size", "other_sizes"])]
+    #[arg(long, conflicts_with_all = ["count", "seed", "first", "bias", "size", "other_sizes", "faded"])]
     samples: bool,
 }
 
@@ -56,6 +59,7 @@ pub fn run(arguments: &ScenesArguments, terminal: &Terminal) -> anyhow::Result<E
     for (option, share) in [
         ("--bias", arguments.bias),
         ("--other-sizes", arguments.other_sizes),
+        ("--faded", arguments.faded),
     ] {
         if !(0.0..=1.0).contains(&share) {
             return Err(UsageError(format!("{option} is a share from 0 to 1, not {share}")).into());
@@ -68,6 +72,7 @@ pub fn run(arguments: &ScenesArguments, terminal: &Terminal) -> anyhow::Result<E
         bias: arguments.bias,
         frame,
         other_sizes: arguments.other_sizes,
+        faded: arguments.faded,
     };
     let bar = terminal.progress("{bar:30} {pos}/{len} scenes  {per_sec}  {eta} left");
     bar.set_length(config.count);

@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::dice::{Dice, Purpose};
+use super::rim::fade;
 use super::{Frame, GENERATOR_VERSION, Scene, Truth, describe};
 
 /// How a data set is drawn.
@@ -39,6 +40,8 @@ pub struct Config {
     pub frame: Frame,
     /// Share of the pictures, 0 to 1, that are larger, smaller, wide or tall instead.
     pub other_sizes: f64,
+    /// Share of the pictures, 0 to 1, that fade to white at their edges.
+    pub faded: f64,
 }
 
 /// Why a data set could not be written or read.
@@ -167,6 +170,13 @@ impl Info {
 }
 
 /// How a picture is stored.
+/// How a scene is shown and stored.
+struct Stored {
+    frame: Frame,
+    encoding: Encoding,
+    faded: bool,
+}
+
 #[derive(Clone, Copy)]
 enum Encoding {
     Png,
@@ -179,8 +189,8 @@ impl Config {
         self.first_index..self.first_index.saturating_add(self.count)
     }
 
-    /// The size and the encoding of scene `index`.
-    fn file(&self, index: u64) -> (Frame, Encoding) {
+    /// How scene `index` is shown and stored.
+    fn file(&self, index: u64) -> Stored {
         let mut dice = Dice::new(self.seed, index, Purpose::File);
         let other = dice.chance(self.other_sizes);
         let side = |side: u32, percent: u32| (side * percent / 100).clamp(32, 4096);
@@ -191,36 +201,43 @@ impl Config {
             _ => self.frame,
         };
         let quality = 70 + dice.below(26) as u8;
-        (
+        let encoding = if dice.chance(0.7) {
+            Encoding::Jpeg(quality)
+        } else {
+            Encoding::Png
+        };
+        Stored {
             frame,
-            if dice.chance(0.7) {
-                Encoding::Jpeg(quality)
-            } else {
-                Encoding::Png
-            },
-        )
+            encoding,
+            faded: dice.chance(self.faded),
+        }
     }
 
     fn file_name(&self, index: u64) -> String {
-        let suffix = match self.file(index).1 {
+        let suffix = match self.file(index).encoding {
             Encoding::Png => "png",
             Encoding::Jpeg(_) => "jpg",
         };
         format!("scene-{index:08}.{suffix}")
     }
 
-    /// Draws scene `index` in the size that it has in this data set.
+    /// Draws scene `index` as it is in this data set.
     pub fn draw(&self, index: u64) -> Scene {
-        Scene::draw(self.seed, index, &self.file(index).0, self.bias)
+        let file = self.file(index);
+        let mut scene = Scene::draw(self.seed, index, &file.frame, self.bias);
+        if file.faded {
+            fade(&mut scene);
+        }
+        scene
     }
 
     /// What [`draw`](Self::draw) shows and how it is captioned, without drawing it.
     pub fn describe(&self, index: u64) -> (Truth, [String; 5]) {
-        describe(self.seed, index, &self.file(index).0, self.bias)
+        describe(self.seed, index, &self.file(index).frame, self.bias)
     }
 
     fn write_picture(&self, images: &Path, index: u64) -> Result<(), Error> {
-        let encoding = self.file(index).1;
+        let encoding = self.file(index).encoding;
         let scene = self.draw(index);
         let path = images.join(self.file_name(index));
         let mut bytes = Vec::new();
@@ -245,7 +262,7 @@ impl Config {
         writeln!(file, "\"images\": [")?;
         let indices = self.indices();
         for index in indices.clone() {
-            let frame = self.file(index).0;
+            let frame = self.file(index).frame;
             let (truth, _) = self.describe(index);
             let entry = ImageEntry {
                 id: index,
@@ -320,6 +337,7 @@ mod tests {
             bias: 0.0,
             frame: Frame::new(64, 64).unwrap(),
             other_sizes: 0.3,
+            faded: 0.3,
         }
     }
 
@@ -351,7 +369,7 @@ mod tests {
 
         let truth = read_truth(&dir.path().join(DESCRIPTION)).unwrap();
         assert_eq!(truth.len(), 40);
-        let (name, frame) = (config(40).file_name(123), config(40).file(123).0);
+        let (name, frame) = (config(40).file_name(123), config(40).file(123).frame);
         assert_eq!(truth[&name], describe(9, 123, &frame, 0.0).0);
     }
 

@@ -21,6 +21,7 @@ mod kinds;
 mod palette;
 mod plan;
 mod props;
+mod rim;
 pub mod samples;
 mod shape;
 mod truth;

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::data_set::{CaptionEntry, Error, ImageEntry, Info, replace};
 use super::plan::Plan;
+use super::rim::opacity;
 use super::truth::{Colour, Kind, Setting};
 use super::{Frame, Scene, describe};
 
@@ -290,11 +291,9 @@ fn with_exif(jpeg: &[u8], orientation: u8) -> Vec<u8> {
 /// The picture with edges that run out into transparent white.
 fn faded(picture: &RgbImage) -> RgbaImage {
     let (width, height) = picture.dimensions();
-    let rim = width.min(height) / 24 + 1;
     RgbaImage::from_fn(width, height, |x, y| {
         let [r, g, b] = picture.get_pixel(x, y).0;
-        let edge = x.min(y).min(width - 1 - x).min(height - 1 - y).min(rim);
-        let opacity = (edge * 255 / rim) as u8;
+        let opacity = opacity(x, y, width, height);
         if opacity == 0 {
             Rgba([255, 255, 255, 0])
         } else {

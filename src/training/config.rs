@@ -51,6 +51,9 @@ pub struct DataConfig {
     pub bias: f64,
     /// Share of the scenes that are larger, smaller, wide or tall.
     pub other_sizes: f64,
+    /// Share of the scenes that fade to white at their edges.
+    #[serde(default)]
+    pub faded: f64,
     pub validation_seed: u64,
     pub validation_count: u64,
 }
@@ -97,6 +100,7 @@ impl DataConfig {
             bias: self.bias,
             frame: Frame::DEFAULT,
             other_sizes: self.other_sizes,
+            faded: self.faded,
         }
     }
 
@@ -150,7 +154,11 @@ impl TrainingConfig {
         if !(0.0..1.0).contains(&training.dropout) {
             return Err("training.dropout is a share, below 1".to_owned());
         }
-        for (name, share) in [("bias", data.bias), ("other_sizes", data.other_sizes)] {
+        for (name, share) in [
+            ("bias", data.bias),
+            ("other_sizes", data.other_sizes),
+            ("faded", data.faded),
+        ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(format!("data.{name} is a share from 0 to 1, not {share}"));
             }
