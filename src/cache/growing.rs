@@ -39,6 +39,10 @@ pub enum Place {
 impl Growing {
     /// Adds an image's features, `[dims]`, rounding them. Returns how many rows the row group has now.
     pub fn append(&mut self, id: ImageId, features: &[f32], spec: &Spec) -> usize {
+        if self.ids.is_empty() {
+            self.features
+                .reserve_exact(spec.row_group_rows() * spec.dims);
+        }
         self.places.insert(id, (self.row_groups, self.ids.len()));
         self.ids.push(id);
         let begin = self.features.len();

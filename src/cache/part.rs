@@ -20,6 +20,8 @@ use crate::table::{
 
 /// Features of a row group, before compression; held in memory until it is full.
 const ROW_GROUP_BYTES: usize = 1 << 20;
+/// Features of a page, before compression.
+const PAGE_BYTES: usize = 1 << 18;
 /// Features of a part, before compression: what a run that is killed repeats at most.
 const PART_BYTES: usize = 128 << 20;
 
@@ -107,6 +109,8 @@ pub fn properties() -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_dictionary_enabled(false)
+        // A page is held as it is, in streams, and compressed.
+        .set_data_page_size_limit(PAGE_BYTES)
         // No digest covers the indexes of pages.
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
@@ -194,19 +198,14 @@ impl EmbeddingFile {
 
     /// The image ids of each row group.
     pub fn ids(&self) -> Result<Vec<Vec<ImageId>>, TableError> {
-        (0..self.file.row_groups())
-            .map(|at| self.ids_of(at))
-            .collect()
-    }
-
-    fn ids_of(&self, row_group: usize) -> Result<Vec<ImageId>, TableError> {
-        let batch = self.file.read(row_group, &["image_id"])?;
+        let row_groups = 0..self.file.row_groups();
+        let batch = self.file.read_groups(row_groups.clone(), &["image_id"])?;
         let columns = Columns {
             batch: &batch,
             path: self.file.path(),
         };
         let ids: StringArray = columns.required("image_id")?;
-        let parsed = ids.iter().flatten().enumerate().map(|(row, id)| {
+        let mut parsed = ids.iter().flatten().enumerate().map(|(row, id)| {
             id.parse().map_err(|_| TableError::Value {
                 path: self.file.path().to_owned(),
                 row,
@@ -214,7 +213,9 @@ impl EmbeddingFile {
                 value: format!("{id:?}"),
             })
         });
-        parsed.collect()
+        row_groups
+            .map(|at| parsed.by_ref().take(self.file.rows_in(at)).collect())
+            .collect()
     }
 
     /// The features of a row group, in the precision asked for: `[rows, dims]`.

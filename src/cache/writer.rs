@@ -16,6 +16,9 @@ use super::{Cache, Spec};
 use crate::archive::ImageId;
 use crate::table::{Layout, Part, RunId, SealedWriter, TableError, create_dir, embeddings_part};
 
+/// Values that are encoded together.
+const ENCODED_VALUES: usize = 1 << 14;
+
 /// Features that could not be kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
@@ -145,7 +148,12 @@ impl CacheWriter {
         };
         let batch = batch(&ids, features, self.cache.spec().dims)
             .map_err(TableError::arrow("write", &path))?;
-        writer.write_row_group(&batch)?;
+        // Taken all at once, the encoder's notes on where each value goes are several times as large.
+        let slice = (ENCODED_VALUES / self.cache.spec().dims.max(1)).max(1);
+        for begin in (0..ids.len()).step_by(slice) {
+            writer.write(&batch.slice(begin, slice.min(ids.len() - begin)))?;
+        }
+        writer.end_row_group()?;
         self.rows += ids.len();
         self.cache.find_in_file(writer.so_far()?);
         Ok(())

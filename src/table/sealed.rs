@@ -257,15 +257,26 @@ impl SealedFile {
 
     /// The named columns of a row group, once their bytes are found to be those written.
     pub fn read(&self, row_group: usize, columns: &[&str]) -> Result<RecordBatch, TableError> {
+        self.read_groups(row_group..row_group + 1, columns)
+    }
+
+    /// As [`read`](Self::read), of several row groups at once: of many small ones much faster.
+    pub fn read_groups(
+        &self,
+        row_groups: Range<usize>,
+        columns: &[&str],
+    ) -> Result<RecordBatch, TableError> {
         let roots = self.schema().fields().iter().enumerate();
         let wanted = roots.filter(|(_, field)| columns.contains(&field.name().as_str()));
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), wanted.map(|(at, _)| at));
         let mut file = self.reopen()?;
-        self.check(row_group, &mask, &mut file)?;
-        let rows = self.rows_in(row_group);
+        for row_group in row_groups.clone() {
+            self.check(row_group, &mask, &mut file)?;
+        }
+        let rows: usize = row_groups.clone().map(|at| self.rows_in(at)).sum();
         let reader =
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_row_groups(vec![row_group])
+                .with_row_groups(row_groups.collect())
                 .with_projection(mask)
                 .with_batch_size(rows.max(1))
                 .build()
