@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::HumanCount;
 use showtell::encoder::device::{DeviceChoice, load_cuda};
-use showtell::training::{Event, TrainingConfig};
+use showtell::training::{Event, Measure, TrainingConfig};
 
 use super::exit::Exit;
 use super::terminal::Terminal;
@@ -40,56 +40,48 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let bar = terminal.progress("{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}");
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("showtell {}", command.join(" "));
-    let mut losses: Option<[f64; 4]> = None;
+    let mut smooth = Smooth::default();
     let outcome =
         showtell::training::train(&config, device, &command, &stop, |event| match event {
             Event::Started {
                 steps,
+                resumed_at,
                 parameters,
                 words,
+                ..
             } => {
                 bar.set_length(steps);
+                bar.set_position(resumed_at);
                 let parameters = HumanCount(parameters as u64);
                 tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
             }
             Event::Step {
-                step,
-                loss,
-                presence,
-                roles,
-                grounding,
-                ..
+                step, loss, losses, ..
             } => {
-                let now = [loss, presence, roles, grounding];
-                let before = losses.unwrap_or(now);
-                let smooth: [f64; 4] = std::array::from_fn(|i| 0.98 * before[i] + 0.02 * now[i]);
-                losses = Some(smooth);
+                smooth.add(loss, losses);
                 bar.set_position(step);
-                bar.set_message(format!("loss {:.3}", smooth[0]));
+                bar.set_message(format!("loss {:.3}", smooth.loss()));
             }
             Event::Epoch {
                 epoch,
                 loss,
                 validation,
+                samples,
                 saved,
+                ..
             } => {
+                let said: Vec<_> = samples.iter().map(|s| s.caption.as_str()).collect();
                 tracing::info!(
                     epoch,
                     loss = format!("{loss:.3}"),
-                    presence = format!("{:.3}", losses.unwrap_or_default()[1]),
-                    roles = format!("{:.3}", losses.unwrap_or_default()[2]),
-                    grounding = format!("{:.3}", losses.unwrap_or_default()[3]),
-                    main = validation.main,
-                    setting = validation.setting,
-                    kind = validation.kind,
-                    colour = validation.colour,
-                    count = validation.count,
-                    relation = format!("{:.3}", validation.relation),
+                    losses = listed(&smooth.others),
+                    validation = listed(validation),
                     saved,
                     "\"{}\"",
-                    validation.examples.join("\", \"")
+                    said.join("\", \"")
                 );
             }
+            Event::Checkpoint { .. } => {}
         })?;
     bar.finish_and_clear();
     println!("{}", outcome.model.display());
@@ -98,4 +90,39 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     } else {
         Exit::Complete
     })
+}
+
+/// Losses as they are over about fifty steps.
+#[derive(Default)]
+struct Smooth {
+    loss: Option<f64>,
+    others: Vec<Measure>,
+}
+
+impl Smooth {
+    const NEW: f64 = 0.02;
+
+    fn add(&mut self, loss: f64, others: &[Measure]) {
+        let mix = |before: f64, now: f64| (1.0 - Self::NEW) * before + Self::NEW * now;
+        self.loss = Some(self.loss.map_or(loss, |before| mix(before, loss)));
+        match self.others.len() == others.len() {
+            true => {
+                for (smooth, (_, now)) in self.others.iter_mut().zip(others) {
+                    smooth.1 = mix(smooth.1, *now);
+                }
+            }
+            false => self.others = others.to_vec(),
+        }
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss.unwrap_or_default()
+    }
+}
+
+fn listed(measures: &[Measure]) -> String {
+    let each = measures
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"));
+    each.collect::<Vec<_>>().join(", ")
 }

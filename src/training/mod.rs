@@ -10,6 +10,7 @@
 pub mod attention;
 pub mod captioner;
 pub mod config;
+pub mod event;
 pub mod grounding;
 pub mod inspection;
 pub mod network;
@@ -20,7 +21,8 @@ pub mod trainer;
 pub mod vocabulary;
 
 pub use config::TrainingConfig;
-pub use trainer::{Event, train};
+pub use event::{Event, Measure, Sample};
+pub use trainer::train;
 
 use std::path::PathBuf;
 

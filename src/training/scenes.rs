@@ -9,6 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::TrainingError;
 use super::config::{DataConfig, TrainingConfig};
+use super::event::{Measure, Sample};
 use super::grounding::Cells;
 use super::roles::Cast;
 use crate::archive::Picture;
@@ -28,6 +29,8 @@ const STATISTICS_SCENES: usize = 256;
 pub const AGREED: usize = 4;
 /// Side of what a cell of conv5_3 stands for, in pixels of the network's input.
 const CELL: usize = 16;
+/// Scenes whose captions are shown.
+const SAMPLES: usize = 6;
 /// Scenes captioned at once when a model is judged.
 const JUDGED_TOGETHER: usize = 64;
 
@@ -165,6 +168,8 @@ fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingErro
 pub struct ValidationSet {
     pixels: Vec<Vec<u8>>,
     truths: Vec<Truth>,
+    /// Captions of the first few.
+    references: Vec<[String; 5]>,
 }
 
 /// How many captions say of their scene what is true, as shares.
@@ -179,9 +184,9 @@ pub struct Validation {
     pub count: f64,
     /// Of the captions that say where the main object is, seen from another.
     pub relation: f64,
-    /// The first few captions.
+    /// What the model says of the first few.
     #[serde(skip)]
-    pub examples: Vec<String>,
+    pub samples: Vec<Sample>,
 }
 
 impl Validation {
@@ -195,18 +200,22 @@ impl Validation {
     pub fn to_toml(&self) -> toml::Table {
         let mut table = toml::Table::new();
         table.insert("scenes".to_owned(), (self.scenes as i64).into());
-        let shares = [
+        for (name, share) in self.measures() {
+            table.insert(name.to_owned(), ((share * 1e4).round() / 1e4).into());
+        }
+        table
+    }
+
+    /// The shares by name.
+    pub fn measures(&self) -> [Measure; 6] {
+        [
             ("main", self.main),
             ("setting", self.setting),
             ("kind", self.kind),
             ("colour", self.colour),
             ("count", self.count),
             ("relation", self.relation),
-        ];
-        for (name, share) in shares {
-            table.insert(name.to_owned(), ((share * 1e4).round() / 1e4).into());
-        }
-        table
+        ]
     }
 }
 
@@ -225,7 +234,12 @@ impl ValidationSet {
             })
             .collect::<Result<Vec<_>, TrainingError>>()?;
         let (pixels, truths) = drawn.into_iter().unzip();
-        Ok(ValidationSet { pixels, truths })
+        let shown = config.data.validation_count.min(SAMPLES as u64);
+        Ok(ValidationSet {
+            pixels,
+            truths,
+            references: (0..shown).map(|index| scenes.describe(index).1).collect(),
+        })
     }
 
     /// The first scenes' pixels, `[scenes, 3, side, side]`, u8.
@@ -286,7 +300,16 @@ impl ValidationSet {
             colour: share(&|check| check.colour == Verdict::Right),
             count: share(&|check| check.count == Verdict::Right),
             relation: relations as f64 / said.max(1) as f64,
-            examples: captions.into_iter().take(4).collect(),
+            samples: captions
+                .into_iter()
+                .take(SAMPLES)
+                .enumerate()
+                .map(|(index, caption)| Sample {
+                    picture: format!("scene {index}"),
+                    caption,
+                    references: self.references[index].to_vec(),
+                })
+                .collect(),
         })
     }
 }

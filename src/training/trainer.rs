@@ -14,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
+use super::event::Event;
 use super::grounding::Grounding;
 use super::network::{CaptionBatch, Learnt, Mode, TrainableVgg16};
 use super::presence::{Presence, WordPresence};
@@ -23,31 +24,6 @@ use super::{TrainingError, scenes};
 use crate::captioner::model::{Model, ModelConfig};
 use crate::captioner::vocabulary::{END, START, Vocabulary};
 use crate::encoder::{self, Layer};
-
-/// What a training tells while it runs.
-#[derive(Debug)]
-pub enum Event<'a> {
-    Started {
-        steps: u64,
-        parameters: usize,
-        words: usize,
-    },
-    Step {
-        step: u64,
-        loss: f64,
-        presence: f64,
-        roles: f64,
-        grounding: f64,
-        pictures: usize,
-        tokens: usize,
-    },
-    Epoch {
-        epoch: u64,
-        loss: f64,
-        validation: &'a Validation,
-        saved: bool,
-    },
-}
 
 /// What came of a training.
 #[derive(Debug)]
@@ -121,6 +97,8 @@ pub fn train(
         .sum();
     tell(Event::Started {
         steps,
+        steps_per_epoch: batches,
+        resumed_at: 0,
         parameters,
         words: vocabulary.len(),
     });
@@ -135,7 +113,8 @@ pub fn train(
                 break;
             }
             let batch = loader.next()?;
-            optimiser.set_lr(rate * schedule(step, steps, config.training.warm_up));
+            let learning_rate = rate * schedule(step, steps, config.training.warm_up);
+            optimiser.set_lr(learning_rate);
             let tensors = Tensors::new(&batch, words, device)?;
             let features = encoder.forward(&tensors.pixels, Mode::Training)?;
             let loss = captioner.loss(&features, &tensors.captions, Mode::Training)?;
@@ -148,6 +127,7 @@ pub fn train(
                 .f_add(&whereabouts.f_mul_scalar(config.training.grounding)?)?;
             optimiser.zero_grad();
             sum.f_backward()?;
+            let gradient_norm = gradient_norm(&variables)?;
             optimiser.clip_grad_norm(config.training.clip);
             optimiser.step();
             step += 1;
@@ -164,10 +144,15 @@ pub fn train(
                 .sum();
             tell(Event::Step {
                 step,
+                epoch,
                 loss,
-                presence,
-                roles: who.f_double_value(&[])?,
-                grounding: whereabouts,
+                losses: &[
+                    ("presence", presence),
+                    ("roles", who.f_double_value(&[])?),
+                    ("grounding", whereabouts),
+                ],
+                learning_rate,
+                gradient_norm,
                 pictures: batch.pictures,
                 tokens,
             });
@@ -183,8 +168,10 @@ pub fn train(
             .is_none_or(|best| validation.is_better_than(best));
         tell(Event::Epoch {
             epoch,
+            step,
             loss: total / batches as f64,
-            validation: &validation,
+            validation: &validation.measures(),
+            samples: &validation.samples,
             saved,
         });
         if saved {
@@ -204,6 +191,18 @@ pub fn train(
         }),
         None => Err(TrainingError::Interrupted),
     }
+}
+
+/// L2 norm of all gradients together.
+fn gradient_norm(variables: &VarStore) -> Result<f64, tch::TchError> {
+    let mut norms = Vec::new();
+    for variable in variables.trainable_variables() {
+        let gradient = variable.f_grad()?;
+        if gradient.defined() {
+            norms.push(gradient.f_norm()?);
+        }
+    }
+    Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])
 }
 
 /// Takes over the weights of the model in `directory`.
