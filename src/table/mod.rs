@@ -29,7 +29,7 @@ pub use columns::{Known, KnownColumns, Shared, Status, batch_to_rows, known_sche
 #[cfg(test)]
 pub(crate) use durable::steps;
 pub use durable::{DurableFile, FileError, StagedFile, Written};
-pub(crate) use durable::{create_dir, names, remove_temporaries};
+pub(crate) use durable::{create_dir, names, put_in_place, remove_temporaries, temporary_path};
 pub use error::{Damage, TableError};
 pub use layout::{Layout, LayoutError};
 pub(crate) use layout::{embeddings_part, embeddings_run, is_part, part_number};
