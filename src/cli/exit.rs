@@ -83,7 +83,9 @@ impl Exit {
         }
         match error.downcast_ref::<TrainingError>() {
             Some(TrainingError::Interrupted) => Exit::Interrupted,
-            Some(TrainingError::Config { .. }) | None => Exit::Usage,
+            Some(TrainingError::Lock(LockError::Held { .. })) => Exit::Held,
+            Some(error) if error.is_usage() => Exit::Usage,
+            None => Exit::Usage,
             Some(_) => Exit::Fatal,
         }
     }

@@ -1,17 +1,27 @@
 //! `showtell train`: learns a model as a recipe says.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanCount;
 use showtell::encoder::device::{DeviceChoice, load_cuda};
-use showtell::training::{Event, TrainingConfig};
+use showtell::training::config::DataConfig;
+use showtell::training::{Event, Measure, Resume, TrainingConfig, train};
 
 use super::exit::Exit;
+use super::run::UsageError;
 use super::terminal::Terminal;
 
-/// Learns an encoder and a captioner as a recipe says, and keeps the best epoch
+/// Learns a captioner as a recipe says, and an encoder if it says so, and keeps the best epoch
+///
+/// A training that was interrupted, in whatever way, is gone on with by the same command: what it needs
+/// lies in OUTPUT.training. docs/training.md tells what stands in a recipe.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  showtell train --config pipelines/demo.toml
+  showtell train --config recipe.toml --data flickr8k/ --epochs 20")]
 pub struct TrainArguments {
     /// Recipe, such as pipelines/demo.toml
     #[arg(long, value_name = "FILE")]
@@ -22,80 +32,209 @@ pub struct TrainArguments {
     /// Epochs to learn for, instead of the recipe's
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
+    /// Data set to learn from, instead of the recipe's: its folder, or its file of captions
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Folder of the data set's images, instead of the recipe's
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Weights that the encoder starts from, instead of the recipe's: .pth or .safetensors
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Begin anew, whatever an interrupted training has left
+    #[arg(long)]
+    restart: bool,
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
 }
 
+impl TrainArguments {
+    fn config(&self) -> anyhow::Result<TrainingConfig> {
+        let mut scenes = false;
+        let config = TrainingConfig::read_with(&self.config, |config| {
+            if let Some(output) = &self.output {
+                config.output = output.clone();
+            }
+            if let Some(epochs) = self.epochs {
+                config.training.epochs = epochs;
+            }
+            if let Some(weights) = &self.weights {
+                config.encoder.weights = Some(weights.clone());
+            }
+            match &mut config.data {
+                DataConfig::Scenes(_) => scenes = true,
+                DataConfig::Captions(data) => {
+                    if let Some(path) = &self.data {
+                        data.path = path.clone();
+                    }
+                    if let Some(images) = &self.images {
+                        data.images = Some(images.clone());
+                    }
+                }
+            }
+        })?;
+        if scenes && (self.data.is_some() || self.images.is_some() || self.weights.is_some()) {
+            let recipe = self.config.display();
+            return Err(UsageError(format!(
+                "{recipe} learns from drawn scenes, which have no --data, --images or --weights"
+            ))
+            .into());
+        }
+        Ok(config)
+    }
+}
+
 pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
-    let mut config = TrainingConfig::read(&arguments.config)?;
-    if let Some(output) = &arguments.output {
-        config.output = output.clone();
-    }
-    if let Some(epochs) = arguments.epochs {
-        config.training.epochs = epochs;
-    }
+    let config = arguments.config()?;
     let device = arguments.device.resolve(load_cuda())?;
     let stop = super::stop_flag()?;
-    let bar = terminal.progress("{bar:30} {pos}/{len} steps  {per_sec} steps/s  {eta} left  {msg}");
+    let resume = match arguments.restart {
+        true => Resume::Never,
+        false => Resume::IfThere,
+    };
+    let bar = terminal.progress("{bar:30} {pos}/{len} steps  {msg}  {eta} left");
     let command: Vec<String> = std::env::args().skip(1).collect();
     let command = format!("showtell {}", command.join(" "));
-    let mut losses: Option<[f64; 4]> = None;
-    let outcome =
-        showtell::training::train(&config, device, &command, &stop, |event| match event {
+    let mut smooth = Smooth::default();
+    let mut pace = Pace::default();
+    let outcome = train(
+        &config,
+        device,
+        &command,
+        resume,
+        &stop,
+        |event| match event {
             Event::Started {
                 steps,
+                resumed_at,
                 parameters,
                 words,
+                ..
             } => {
                 bar.set_length(steps);
+                bar.set_position(resumed_at);
+                bar.reset_eta();
+                if resumed_at > 0 {
+                    tracing::info!("going on after step {resumed_at} of {steps}");
+                }
                 let parameters = HumanCount(parameters as u64);
                 tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
             }
             Event::Step {
                 step,
                 loss,
-                presence,
-                roles,
-                grounding,
+                losses,
+                tokens,
                 ..
             } => {
-                let now = [loss, presence, roles, grounding];
-                let before = losses.unwrap_or(now);
-                let smooth: [f64; 4] = std::array::from_fn(|i| 0.98 * before[i] + 0.02 * now[i]);
-                losses = Some(smooth);
+                smooth.add(loss, losses);
+                pace.add(tokens);
                 bar.set_position(step);
-                bar.set_message(format!("loss {:.3}", smooth[0]));
+                let rate = HumanCount(pace.per_second() as u64);
+                bar.set_message(format!("loss {:.3}  {rate} tokens/s", smooth.loss()));
             }
             Event::Epoch {
                 epoch,
                 loss,
                 validation,
+                samples,
                 saved,
+                ..
             } => {
+                let said: Vec<_> = samples
+                    .iter()
+                    .map(|sample| format!("\"{}\"", sample.caption))
+                    .collect();
                 tracing::info!(
                     epoch,
                     loss = format!("{loss:.3}"),
-                    presence = format!("{:.3}", losses.unwrap_or_default()[1]),
-                    roles = format!("{:.3}", losses.unwrap_or_default()[2]),
-                    grounding = format!("{:.3}", losses.unwrap_or_default()[3]),
-                    main = validation.main,
-                    setting = validation.setting,
-                    kind = validation.kind,
-                    colour = validation.colour,
-                    count = validation.count,
-                    relation = format!("{:.3}", validation.relation),
+                    tokens_per_second = pace.per_second() as u64,
+                    losses = listed(&smooth.others),
+                    validation = listed(validation),
                     saved,
-                    "\"{}\"",
-                    validation.examples.join("\", \"")
+                    "{}",
+                    match said.is_empty() {
+                        true => "not judged".to_owned(),
+                        false => said.join(", "),
+                    }
                 );
+                pace = Pace::default();
             }
-        })?;
+            Event::Checkpoint { .. } => {}
+        },
+    )?;
     bar.finish_and_clear();
+    let (steps, weights) = (outcome.steps, &outcome.weights);
+    match outcome.interrupted {
+        true => tracing::info!("interrupted after {steps} steps; the same command goes on"),
+        false => tracing::info!("learnt for {steps} steps; weights {weights}"),
+    }
     println!("{}", outcome.model.display());
     Ok(if outcome.interrupted {
         Exit::Interrupted
     } else {
         Exit::Complete
     })
+}
+
+/// Losses as they are over about fifty steps.
+#[derive(Default)]
+struct Smooth {
+    loss: Option<f64>,
+    others: Vec<Measure>,
+}
+
+impl Smooth {
+    const NEW: f64 = 0.02;
+
+    fn add(&mut self, loss: f64, others: &[Measure]) {
+        let mix = |before: f64, now: f64| (1.0 - Self::NEW) * before + Self::NEW * now;
+        self.loss = Some(self.loss.map_or(loss, |before| mix(before, loss)));
+        match self.others.len() == others.len() {
+            true => {
+                for (smooth, (_, now)) in self.others.iter_mut().zip(others) {
+                    smooth.1 = mix(smooth.1, *now);
+                }
+            }
+            false => self.others = others.to_vec(),
+        }
+    }
+
+    fn loss(&self) -> f64 {
+        self.loss.unwrap_or_default()
+    }
+}
+
+fn listed(measures: &[Measure]) -> String {
+    let each = measures
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"));
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// Tokens that are learnt from in a second, on average over the steps of an epoch.
+#[derive(Default)]
+struct Pace {
+    /// When the first step ended, and the last one.
+    between: Option<(Instant, Instant)>,
+    tokens: usize,
+}
+
+impl Pace {
+    fn add(&mut self, tokens: usize) {
+        let now = Instant::now();
+        self.between = Some(match self.between {
+            Some((first, _)) => {
+                self.tokens += tokens;
+                (first, now)
+            }
+            None => (now, now),
+        });
+    }
+
+    fn per_second(&self) -> f64 {
+        let seconds = |(first, last): (Instant, Instant)| (last - first).as_secs_f64();
+        self.tokens as f64 / self.between.map_or(0.0, seconds).max(1e-9)
+    }
 }

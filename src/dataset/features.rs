@@ -202,7 +202,7 @@ impl Features {
 }
 
 /// The identity of a file, read in pieces.
-fn identity(path: &Path) -> Result<ImageId, FeaturesError> {
+pub(crate) fn identity(path: &Path) -> Result<ImageId, FeaturesError> {
     let mut hasher = blake3::Hasher::new();
     let read = File::open(path).and_then(|file| hasher.update_reader(file).map(|_| ()));
     read.map_err(|source| FeaturesError::Image {

@@ -25,6 +25,7 @@ mod tokens;
 use std::collections::HashMap;
 
 pub use error::{DatasetError, JsonFault, LineFault};
+pub(crate) use features::identity;
 pub use features::{Features, FeaturesError, PerWhat};
 pub use notes::{Note, Notes, Oddity};
 pub use npy::{Matrix, NpyError, Number};

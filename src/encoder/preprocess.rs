@@ -147,6 +147,29 @@ impl Preprocess {
     /// Only what ends up in the square is computed, so a picture of 1x5000 pixels costs no more
     /// than another.
     pub fn apply(&self, picture: &Picture) -> Result<Vec<u8>, PreprocessError> {
+        self.cut(picture, half_to_even, half_to_even)
+    }
+
+    /// As [`apply`](Self::apply), but with the square cut out elsewhere: `left` and `top` are the
+    /// shares, 0 to 1, of what is cut off that lie left of it and above it.
+    pub fn apply_at(
+        &self,
+        picture: &Picture,
+        left: f64,
+        top: f64,
+    ) -> Result<Vec<u8>, PreprocessError> {
+        let part = |share: f64| move |rest: u64| ((rest + 1) as f64 * share) as u64;
+        let within = |share: f64| move |rest: u64| part(share)(rest).min(rest);
+        self.cut(picture, within(left), within(top))
+    }
+
+    /// `left` and `top` tell, of so many pixels that are cut off, how many lie before the square.
+    fn cut(
+        &self,
+        picture: &Picture,
+        left: impl Fn(u64) -> u64,
+        top: impl Fn(u64) -> u64,
+    ) -> Result<Vec<u8>, PreprocessError> {
         self.validate()?;
         let (width, height) = (picture.width, picture.height);
         let expected = u64::from(width) * u64::from(height) * 3;
@@ -162,7 +185,7 @@ impl Preprocess {
         let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
             .map_err(|_| wrong_picture())?;
 
-        let (across, down) = self.spans(width, height);
+        let (across, down) = self.spans(width, height, left, top);
         let rows = down.reach(height);
 
         // Pillow goes across first and rounds to levels in between. Only the rows that the second
@@ -184,7 +207,7 @@ impl Preprocess {
 
     /// What of a picture of `width` × `height` ends up in the square.
     pub fn window(&self, width: u32, height: u32) -> Window {
-        let (across, down) = self.spans(width, height);
+        let (across, down) = self.spans(width, height, half_to_even, half_to_even);
         Window {
             left: across.begin,
             top: down.begin,
@@ -193,11 +216,18 @@ impl Preprocess {
         }
     }
 
-    fn spans(&self, width: u32, height: u32) -> (Span, Span) {
+    /// What the square shows of a picture, across and down.
+    fn spans(
+        &self,
+        width: u32,
+        height: u32,
+        left: impl Fn(u64) -> u64,
+        top: impl Fn(u64) -> u64,
+    ) -> (Span, Span) {
         let (resized_width, resized_height) = self.resize.of(width, height);
         (
-            Span::of_middle(width, resized_width, self.crop),
-            Span::of_middle(height, resized_height, self.crop),
+            Span::of(width, resized_width, self.crop, left),
+            Span::of(height, resized_height, self.crop, top),
         )
     }
 }
@@ -236,10 +266,11 @@ struct Span {
 }
 
 impl Span {
-    /// What the middle `crop` pixels show of a line of `length` pixels that is resized to `resized`.
-    fn of_middle(length: u32, resized: u64, crop: u32) -> Self {
+    /// What `crop` pixels show of a line of `length` pixels that is resized to `resized`; `before` tells,
+    /// of so many pixels that are cut off, how many lie before them.
+    fn of(length: u32, resized: u64, crop: u32, before: impl Fn(u64) -> u64) -> Self {
         let scale = f64::from(length) / resized as f64;
-        let begin = half_to_even(resized.saturating_sub(crop.into())) as f64 * scale;
+        let begin = before(resized.saturating_sub(crop.into())) as f64 * scale;
         Self {
             begin,
             // Rounding may carry the end past the last pixel by a hair, which would be refused.

@@ -263,7 +263,7 @@ fn channels_last(tensor: &Tensor) -> Result<Tensor, tch::TchError> {
 
 /// timm keeps fc6 and fc7 as the convolutions `pre_logits.fc1` (7×7) and `pre_logits.fc2` (1×1).
 /// Their weights are those of the linear layers in another shape.
-fn torchvision_names(mut weights: Weights) -> Result<Weights, EncoderError> {
+pub(crate) fn torchvision_names(mut weights: Weights) -> Result<Weights, EncoderError> {
     let names = [
         ("pre_logits.fc1", "classifier.0"),
         ("pre_logits.fc2", "classifier.3"),

@@ -30,7 +30,9 @@ pub use columns::{Known, KnownColumns, Shared, Status, batch_to_rows, known_sche
 #[cfg(test)]
 pub(crate) use durable::steps;
 pub use durable::{DurableFile, FileError, StagedFile, Written};
-pub(crate) use durable::{create_dir, create_empty, names, remove_temporaries};
+pub(crate) use durable::{
+    create_dir, create_empty, names, put_in_place, remove_temporaries, temporary_path,
+};
 pub use error::{Damage, TableError};
 pub use file_list::{FileList, FileListError};
 pub use layout::{Layout, LayoutError};

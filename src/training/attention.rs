@@ -10,7 +10,7 @@ use tch::nn::{Init, Path as Variables};
 use tch::{Kind, Tensor};
 
 use super::TrainingError;
-use super::network::{CaptionBatch, Mode};
+use super::captioner::{CaptionBatch, Lesson, Loss, Regularisation, own_words};
 use crate::captioner::show_attend_tell::{Gaze, Layers, Regions, ShowAttendTellConfig};
 use crate::encoder::weights;
 
@@ -48,7 +48,7 @@ pub struct TrainableShowAttendTell {
     layers: Layers,
     tensors: Vec<(&'static str, Tensor)>,
     config: ShowAttendTellConfig,
-    dropout: f64,
+    against: Regularisation,
     loss: AttentionLoss,
     /// Moving mean of a caption's log-probability, once there is one.
     baseline: Option<f64>,
@@ -62,7 +62,7 @@ impl TrainableShowAttendTell {
         variables: &Variables,
         config: &ShowAttendTellConfig,
         words: i64,
-        dropout: f64,
+        against: Regularisation,
         loss: AttentionLoss,
     ) -> Result<Self, tch::TchError> {
         let mut tensors = Vec::new();
@@ -90,10 +90,29 @@ impl TrainableShowAttendTell {
             layers,
             tensors,
             config: config.clone(),
-            dropout,
+            against,
             loss,
             baseline: None,
         })
+    }
+
+    /// Moving mean of a caption's log-probability, once there is one.
+    pub fn baseline(&self) -> Option<f64> {
+        self.baseline
+    }
+
+    /// Takes up what [`baseline`](Self::baseline) gave.
+    pub fn set_baseline(&mut self, baseline: Option<f64>) {
+        self.baseline = baseline;
+    }
+
+    /// Lets the output layer start from how often each word is a target.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn expect_words(&mut self, counts: &[u64]) -> Result<(), tch::TchError> {
+        super::captioner::expect_words(&mut self.tensors, counts)
     }
 
     /// What is to be made small: mean negative log-probability of a token, in nats, and the terms of
@@ -104,17 +123,18 @@ impl TrainableShowAttendTell {
     /// divided by their tokens; so the other sums are divided by the tokens, too, which leaves the
     /// paper's objective as it is but for a factor.
     ///
-    /// `annotations`: `[pictures, regions, channels]`, f32, after their ReLU.
+    /// `features`: `[pictures, regions * channels]`, f32, after their ReLU.
     ///
     /// # Errors
     ///
     /// When the device fails.
     pub fn loss(
         &mut self,
-        annotations: &Tensor,
+        features: &Tensor,
         captions: &CaptionBatch,
-        mode: Mode,
-    ) -> Result<Tensor, tch::TchError> {
+        lesson: Lesson,
+    ) -> Result<Loss, tch::TchError> {
+        let annotations = features.f_view([-1, self.config.regions, self.config.channels])?;
         let regions = self
             .layers
             .regions(annotations.f_index_select(0, &captions.pictures)?)?;
@@ -122,9 +142,22 @@ impl TrainableShowAttendTell {
             .targets
             .f_ne(CaptionBatch::PADDING)?
             .f_to_kind(Kind::Float)?;
-        let told = self.tell(&regions, captions, &counted, mode)?;
+        let told = self.tell(&regions, captions, &counted, lesson)?;
         let tokens = counted.f_sum(Kind::Float)?;
-        let mut loss = told.log_probs.f_sum(Kind::Float)?.f_neg()?.f_div(&tokens)?;
+        let token = told.log_probs.f_sum(Kind::Float)?.f_neg()?.f_div(&tokens)?;
+        let mut objective = token.shallow_clone();
+        let smoothing = self.against.label_smoothing(lesson.mode);
+        if smoothing > 0.0 {
+            let even = told
+                .even
+                .f_mul(&counted)?
+                .f_sum(Kind::Float)?
+                .f_neg()?
+                .f_div(&tokens)?;
+            objective = objective
+                .f_mul_scalar(1.0 - smoothing)?
+                .f_add(&even.f_mul_scalar(smoothing)?)?;
+        }
 
         // 1 - Σ_t alpha_ti, squared, summed over the regions.
         let uneven = told
@@ -134,11 +167,18 @@ impl TrainableShowAttendTell {
             .f_square()?
             .f_sum(Kind::Float)?
             .f_div(&tokens)?;
-        loss = loss.f_add(&uneven.f_mul_scalar(self.loss.doubly_stochastic)?)?;
-        if self.config.gaze == Gaze::Hard && mode == Mode::Training {
-            loss = loss.f_add(&self.surrogate(&told)?.f_div(&tokens)?)?;
+        objective = objective.f_add(&uneven.f_mul_scalar(self.loss.doubly_stochastic)?)?;
+        let mut others = vec![("doubly_stochastic", uneven)];
+        if self.config.gaze == Gaze::Hard && lesson.is_training() {
+            let surrogate = self.surrogate(&told)?.f_div(&tokens)?;
+            objective = objective.f_add(&surrogate)?;
+            others.push(("reinforce", surrogate));
         }
-        Ok(loss)
+        Ok(Loss {
+            objective,
+            token,
+            others,
+        })
     }
 
     /// A term whose gradient is that of REINFORCE (Williams 1992; section 4.1, equation 11): what
@@ -166,22 +206,25 @@ impl TrainableShowAttendTell {
         regions: &Regions,
         captions: &CaptionBatch,
         counted: &Tensor,
-        mode: Mode,
+        lesson: Lesson,
     ) -> Result<Told, tch::TchError> {
-        let training = mode == Mode::Training;
-        let [count, steps] = <[i64; 2]>::try_from(captions.targets.size())
-            .map_err(|shape| tch::TchError::Shape(format!("targets of shape {shape:?}")))?;
+        let training = lesson.is_training();
+        let dropout = self.against.dropout;
+        let [count, steps] = captions.shape()?;
         let device = regions.annotations.device();
         let zeros = |columns: i64| Tensor::f_zeros([count, columns], (Kind::Float, device));
         let mut state = self.layers.initial(regions)?;
-        let mut outputs = Vec::new();
+        let mut outputs: Vec<Tensor> = Vec::new();
         let mut looked = zeros(self.config.regions)?;
         let mut log_gaze = zeros(1)?.f_squeeze_dim(1)?;
         let mut entropy = log_gaze.shallow_clone();
         // Which captions are learnt from the expected gaze.
         let expected = Tensor::f_rand([count, 1], (Kind::Float, device))?.f_lt(EXPECTED)?;
         for step in 0..steps {
-            let words = captions.inputs.f_select(1, step)?;
+            let mut words = captions.inputs.f_select(1, step)?;
+            if let (Some(last), true) = (outputs.last(), lesson.samples_words()) {
+                words = own_words(&words, || self.layers.logits(last), lesson.own_words)?;
+            }
             let is_word = counted.f_select(1, step)?;
             let weights = self.layers.weigh(regions, &state)?;
             let mut gaze = weights.shallow_clone();
@@ -201,26 +244,25 @@ impl TrainableShowAttendTell {
             looked = looked.f_add(&weights.f_mul(&is_word.f_unsqueeze(1)?)?)?;
             let seen = self.layers.see(regions, &gaze, &state)?;
             state = self.layers.step(&words, &seen, &state)?;
-            let hidden = state[0].f_dropout(self.dropout, training)?;
+            let hidden = state[0].f_dropout(dropout, training)?;
             outputs.push(self.layers.deep_output(&words, &seen, &hidden)?);
         }
-        let outputs = Tensor::f_stack(&outputs, 1)?.f_dropout(self.dropout, training)?;
+        let outputs = Tensor::f_stack(&outputs, 1)?.f_dropout(dropout, training)?;
         let none: Option<&Tensor> = None;
-        let log_probs = self
-            .layers
-            .logits(&outputs)?
-            .f_flatten(0, 1)?
-            .f_cross_entropy_loss(
-                &captions.targets.f_flatten(0, 1)?,
-                none,
-                tch::Reduction::None,
-                CaptionBatch::PADDING,
-                0.0,
-            )?
+        let all = self.layers.logits(&outputs)?.f_flatten(0, 1)?;
+        let targets = captions.targets.f_flatten(0, 1)?;
+        let skip = CaptionBatch::PADDING;
+        let all = all.f_log_softmax(-1, Kind::Float)?;
+        let log_probs = all
+            .f_nll_loss(&targets, none, tch::Reduction::None, skip)?
             .f_neg()?
+            .f_view([count, steps])?;
+        let even = all
+            .f_mean_dim(Some(&[-1i64][..]), false, Kind::Float)?
             .f_view([count, steps])?;
         Ok(Told {
             log_probs,
+            even,
             looked,
             log_gaze,
             entropy,
@@ -247,7 +289,7 @@ impl TrainableShowAttendTell {
     ///
     /// When the file cannot be written.
     pub fn save(&self, file: &Path) -> Result<(), TrainingError> {
-        super::network::save_plain(&self.tensors, file)
+        super::captioner::save_plain(&self.tensors, file)
     }
 }
 
@@ -255,6 +297,8 @@ impl TrainableShowAttendTell {
 struct Told {
     /// `[captions, steps]`: log-probability of each token, 0 where there is none.
     log_probs: Tensor,
+    /// `[captions, steps]`: mean of the log-probabilities of all words.
+    even: Tensor,
     /// `[captions, regions]`: the weights of each region, summed over the words.
     looked: Tensor,
     /// `[captions]`: log-probability of the regions that were sampled.

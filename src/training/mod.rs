@@ -1,29 +1,51 @@
-//! Learns an encoder and a captioner from captioned pictures, and saves them as a model directory.
+//! Learns a captioner, and an encoder with it, from captioned pictures, and saves them as a model
+//! directory.
 //!
-//! [`config`] says what to learn from and how, [`scenes`] draws the pictures, [`network`] and
-//! [`captioner`] hold what is learnt and [`trainer`] learns it; [`presence`], [`roles`] and
-//! [`grounding`] help. A saved model is read back and judged by the very code that annotates archives.
+//! [`config`] says what to learn from and how. A [`subject`] gives batches and judges models: scenes that
+//! are [`drawn`], or [`captioned`] photographs of a data set, with features that are [`held`] or an encoder
+//! that goes on [`tuning`]. [`captioner`] and [`network`] hold what is learnt; the [`trainer`] learns it
+//! with an [`optimiser`] and a [`schedule`], and writes a [`checkpoint`] to go on from. A saved model is
+//! read back and judged by the very code that annotates archives.
 //!
-//! Of data sets that people have captioned, [`vocabulary`] takes the words as the papers did, and
-//! [`inspection`] tells what is in them.
+//! [`presence`], [`roles`] and [`grounding`] are losses for scenes. [`vocabulary`] takes the words of a data
+//! set as the papers did, and [`inspection`] tells what is in one.
 
 pub mod attention;
+pub mod augment;
+pub mod captioned;
 pub mod captioner;
+pub mod checkpoint;
 pub mod config;
+pub mod drawn;
+pub mod event;
 pub mod grounding;
+pub mod held;
 pub mod inspection;
 pub mod network;
+pub mod optimiser;
+pub mod order;
+mod photographs;
 pub mod presence;
 pub mod record;
 pub mod roles;
+mod saving;
 pub mod scenes;
+pub mod schedule;
+pub mod show_tell;
+pub mod subject;
 pub mod trainer;
+pub mod tuning;
+pub mod validation;
 pub mod vocabulary;
 
 pub use config::TrainingConfig;
-pub use trainer::{Event, train};
+pub use event::{Event, Measure, Sample};
+pub use trainer::{Resume, train};
 
 use std::path::PathBuf;
+
+/// The encoder's weights in a model directory.
+const ENCODER: &str = "encoder.safetensors";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TrainingError {
@@ -36,10 +58,61 @@ pub enum TrainingError {
     },
     #[error("the loss is {loss} after {step} steps: lower the learning rate or clip more")]
     Diverged { step: u64, loss: f64 },
-    #[error("stopped before the first epoch ended: nothing was saved")]
+    #[error("stopped before anything was learnt; what was computed is kept")]
     Interrupted,
     #[error("cannot draw scenes: {0}")]
     Scenes(String),
+    #[error("the thread that makes batches has ended")]
+    LoaderEnded,
+    #[error("{path}: {reason}")]
+    Picture { path: PathBuf, reason: String },
+    #[error("the images are needed: data.images = \"DIR\"")]
+    NoImages,
+    #[error(
+        "nothing says where features come from: give encoder.weights = \"FILE\" to compute them, or \
+         data.features.cache or data.features.matrix"
+    )]
+    NoFeatures,
+    #[error(
+        "{path} holds features of {found} values, and the encoder of the recipe gives {expected}"
+    )]
+    Dimensions {
+        path: PathBuf,
+        expected: usize,
+        found: usize,
+    },
+    #[error(
+        "{path}: {learnt} images are left to learn from and {judged} to judge by; see data.images, \
+         data.features and data.validation"
+    )]
+    NothingLeft {
+        path: PathBuf,
+        learnt: usize,
+        judged: usize,
+    },
+    #[error("{path}: {reason}")]
+    HoldOut { path: PathBuf, reason: &'static str },
+    #[error("the checkpoint {file} cannot be used: {reason}")]
+    Checkpoint { file: PathBuf, reason: String },
+    #[error(
+        "{file} is a checkpoint of another recipe, or of other data: finish that one, or begin anew \
+         with --restart"
+    )]
+    OtherRecipe { file: PathBuf },
+    #[error(transparent)]
+    Dataset(#[from] crate::dataset::DatasetError),
+    #[error(transparent)]
+    Features(#[from] crate::dataset::FeaturesError),
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+    #[error(transparent)]
+    Layout(#[from] crate::table::LayoutError),
+    #[error(transparent)]
+    Lock(#[from] crate::nightly::LockError),
+    #[error(transparent)]
+    File(#[from] crate::table::FileError),
+    #[error("the captions cannot be judged")]
+    Evaluation(#[from] crate::evaluation::EvaluationError),
     #[error(transparent)]
     Record(#[from] record::RecordError),
     #[error(transparent)]
@@ -48,4 +121,23 @@ pub enum TrainingError {
     Encoder(#[from] crate::encoder::EncoderError),
     #[error("the device failed")]
     Device(#[from] tch::TchError),
+}
+
+impl TrainingError {
+    /// Whether what was asked for is at fault, found before anything was learnt.
+    pub fn is_usage(&self) -> bool {
+        use TrainingError as E;
+        matches!(
+            self,
+            E::Config { .. }
+                | E::NoImages
+                | E::NoFeatures
+                | E::Dimensions { .. }
+                | E::NothingLeft { .. }
+                | E::HoldOut { .. }
+                | E::OtherRecipe { .. }
+                | E::Dataset(_)
+                | E::Features(_)
+        )
+    }
 }

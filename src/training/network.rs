@@ -1,4 +1,4 @@
-//! A VGG-16 and a Show and Tell that can be learnt, and how they become plain weight files.
+//! A VGG-16 that is learnt from nothing, and how it becomes a plain weight file.
 //!
 //! While it is learnt, a batch normalisation (arXiv 1502.03167) stands between each layer of the
 //! encoder and its ReLU. Saving folds it into the layer's weight and bias, so what is saved is a
@@ -6,11 +6,11 @@
 
 use std::path::Path;
 
+use tch::Tensor;
 use tch::nn::{Init, Path as Variables};
-use tch::{Kind, Tensor};
 
 use super::TrainingError;
-use crate::captioner::show_tell::{self, ShowTellConfig};
+use super::captioner::Mode;
 use crate::encoder::vgg16::{Convolution, Normalisation};
 use crate::encoder::weights;
 use crate::encoder::{EncoderConfig, Layer};
@@ -19,13 +19,6 @@ use crate::encoder::{EncoderConfig, Layer};
 const EPSILON: f64 = 1e-5;
 /// Share of a batch's mean and variance that enters the running ones.
 const MOMENTUM: f64 = 0.1;
-
-/// Whether statistics are the batch's and dropout is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    Training,
-    Inference,
-}
 
 /// A layer without bias, and the batch normalisation behind it.
 struct Normalised {
@@ -113,13 +106,17 @@ pub struct Features {
 }
 
 impl Features {
-    /// `[batch, regions, channels]`: conv5_3, its regions row by row.
+    /// `[batch, features]`: what the encoder that ships gives, fc7 or the regions of conv5_3 row by
+    /// row.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    pub fn annotations(&self) -> Result<Tensor, tch::TchError> {
-        self.conv5_3.f_flatten(2, 3)?.f_transpose(1, 2)
+    pub fn of(&self, layer: Layer) -> Result<Tensor, tch::TchError> {
+        match layer {
+            Layer::Fc7 => Ok(self.whole.shallow_clone()),
+            Layer::Conv5_3 => self.conv5_3.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
+        }
     }
 }
 
@@ -279,159 +276,4 @@ impl TrainableVgg16 {
         }
         Ok(Tensor::write_safetensors(&tensors, file)?)
     }
-}
-
-/// A Show and Tell that can be learnt.
-pub struct TrainableShowTell {
-    tensors: Vec<(&'static str, Tensor)>,
-    hidden: i64,
-    dropout: f64,
-}
-
-/// Captions of a batch, padded to the longest.
-pub struct CaptionBatch {
-    /// `[captions]`, i64: the picture that each belongs to.
-    pub pictures: Tensor,
-    /// `[captions, steps]`, i64: start token and words; what stands behind them does not matter.
-    pub inputs: Tensor,
-    /// `[captions, steps]`, i64: words and end token, then [`CaptionBatch::PADDING`].
-    pub targets: Tensor,
-}
-
-impl CaptionBatch {
-    /// A target that does not count.
-    pub const PADDING: i64 = -1;
-}
-
-impl TrainableShowTell {
-    /// # Errors
-    ///
-    /// When the device has no room.
-    pub fn new(
-        variables: &Variables,
-        config: &ShowTellConfig,
-        words: i64,
-        dropout: f64,
-    ) -> Result<Self, tch::TchError> {
-        // Uniform within ±1/sqrt(hidden), as PyTorch initialises an LSTM.
-        let bound = 1.0 / (config.hidden as f64).sqrt();
-        let uniform = Init::Uniform {
-            lo: -bound,
-            up: bound,
-        };
-        let mut tensors = Vec::new();
-        for (name, shape) in show_tell::tensors(config, words) {
-            let init = if name.ends_with("bias") {
-                Init::Const(0.0)
-            } else {
-                uniform
-            };
-            tensors.push((
-                name,
-                variables.f_var(&name.replace('.', "_"), &shape, init)?,
-            ));
-        }
-        Ok(TrainableShowTell {
-            tensors,
-            hidden: config.hidden,
-            dropout,
-        })
-    }
-
-    fn tensor(&self, index: usize) -> &Tensor {
-        &self.tensors[index].1
-    }
-
-    /// Mean negative log-probability of a token, in nats.
-    ///
-    /// `features`: `[pictures, features]`, f32.
-    ///
-    /// # Errors
-    ///
-    /// When the device fails.
-    pub fn loss(
-        &self,
-        features: &Tensor,
-        captions: &CaptionBatch,
-        mode: Mode,
-    ) -> Result<Tensor, tch::TchError> {
-        let training = mode == Mode::Training;
-        let count = captions.inputs.size()[0];
-        // Step -1 is the picture, then come the words.
-        let image = features.f_linear(self.tensor(0), Some(self.tensor(1)))?;
-        let image = image
-            .f_index_select(0, &captions.pictures)?
-            .f_unsqueeze(1)?;
-        let words = Tensor::f_embedding(self.tensor(2), &captions.inputs, -1, false, false)?;
-        let inputs = Tensor::f_cat(&[image, words], 1)?.f_dropout(self.dropout, training)?;
-        let zeros = || Tensor::f_zeros([1, count, self.hidden], (Kind::Float, features.device()));
-        let weights: Vec<&Tensor> = (3..7).map(|index| self.tensor(index)).collect();
-        let (outputs, _, _) = inputs.f_lstm(
-            &[&zeros()?, &zeros()?],
-            &weights,
-            true,
-            1,
-            0.0,
-            training,
-            false,
-            true,
-        )?;
-        let steps = captions.targets.size()[1];
-        let outputs = outputs
-            .f_narrow(1, 1, steps)?
-            .f_dropout(self.dropout, training)?;
-        let logits = outputs
-            .f_linear(self.tensor(7), Some(self.tensor(8)))?
-            .f_flatten(0, 1)?;
-        let none: Option<&Tensor> = None;
-        logits.f_cross_entropy_loss(
-            &captions.targets.f_flatten(0, 1)?,
-            none,
-            tch::Reduction::Mean,
-            CaptionBatch::PADDING,
-            0.0,
-        )
-    }
-
-    /// Takes over the tensors of a `captioner.safetensors` of the same dimensions and vocabulary.
-    ///
-    /// # Errors
-    ///
-    /// When a tensor is missing or has another shape.
-    pub fn start_from(&mut self, file: &Path) -> Result<(), TrainingError> {
-        let _no_gradients = tch::no_grad_guard();
-        let mut saved = weights::read(file)?;
-        for (name, tensor) in &mut self.tensors {
-            tensor.f_copy_(&weights::take(&mut saved, file, name, &tensor.size())?)?;
-        }
-        Ok(())
-    }
-
-    /// Writes `captioner.safetensors`.
-    ///
-    /// # Errors
-    ///
-    /// When the file cannot be written.
-    pub fn save(&self, file: &Path) -> Result<(), TrainingError> {
-        save_plain(&self.tensors, file)
-    }
-}
-
-/// Writes tensors that are still learnt as they are now.
-pub(super) fn save_plain(
-    tensors: &[(&'static str, Tensor)],
-    file: &Path,
-) -> Result<(), TrainingError> {
-    let _no_gradients = tch::no_grad_guard();
-    let mut plain = Vec::new();
-    for (name, tensor) in tensors {
-        plain.push((
-            *name,
-            tensor
-                .f_detach()?
-                .f_to_device(tch::Device::Cpu)?
-                .f_contiguous()?,
-        ));
-    }
-    Ok(Tensor::write_safetensors(&plain, file)?)
 }

@@ -1,18 +1,19 @@
-//! Draws the scenes that a captioner learns from, a few batches ahead, and those it is judged by.
+//! Draws the scenes that a captioner learns from, and those it is judged by.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
-use serde::Serialize;
 use tch::{Device, Kind, Tensor};
 
 use super::TrainingError;
-use super::config::{DataConfig, TrainingConfig};
+use super::config::{ScenesData, TrainingConfig};
+use super::drawn::Truths;
+use super::event::{Measure, Sample};
 use super::grounding::Cells;
 use super::roles::Cast;
+use super::subject::{Batch, Input};
 use crate::archive::Picture;
-use crate::captioner::vocabulary::{TokenId, Vocabulary};
+use crate::captioner::vocabulary::Vocabulary;
 use crate::captioner::{Captioner, Decoding};
 use crate::encoder::Encoder;
 use crate::encoder::preprocess::Preprocess;
@@ -20,37 +21,19 @@ use crate::scenes::{Checker, Scene, Truth, Verdict, Verdicts};
 
 /// Scenes whose captions the vocabulary is taken from.
 const VOCABULARY_SCENES: u64 = 2000;
-/// Batches drawn ahead.
-const AHEAD: usize = 4;
 /// Scenes that the statistics of a model are taken from before it goes on learning.
 const STATISTICS_SCENES: usize = 256;
 /// A word that so many of a scene's five captions hold is about the picture, not about the wording.
 pub const AGREED: usize = 4;
 /// Side of what a cell of conv5_3 stands for, in pixels of the network's input.
 const CELL: usize = 16;
+/// Scenes whose captions are shown.
+const SAMPLES: usize = 6;
 /// Scenes captioned at once when a model is judged.
 const JUDGED_TOGETHER: usize = 64;
 
-/// Scenes to learn from in one step.
-#[derive(Debug)]
-pub struct Batch {
-    pub pictures: usize,
-    /// Height and width in pixels.
-    pub side: usize,
-    /// `[pictures, side, side, 3]`, RGB.
-    pub pixels: Vec<u8>,
-    /// Picture and words of each caption.
-    pub captions: Vec<(usize, Vec<TokenId>)>,
-    /// For each picture its words, and in how many of its captions each occurs.
-    pub present: Vec<BTreeMap<TokenId, usize>>,
-    /// For each picture what lies where in conv5_3.
-    pub cells: Vec<Cells>,
-    /// For each picture what its objects are.
-    pub casts: Vec<Cast>,
-}
-
 /// The words of the first scenes' captions.
-pub fn vocabulary(config: &DataConfig) -> Vocabulary {
+pub fn vocabulary(config: &ScenesData) -> Vocabulary {
     let scenes = config.scenes();
     let captions: Vec<[String; 5]> = (0..VOCABULARY_SCENES)
         .into_par_iter()
@@ -60,44 +43,17 @@ pub fn vocabulary(config: &DataConfig) -> Vocabulary {
     Vocabulary::build(captions, config.word_threshold)
 }
 
-/// Draws batches on a thread of its own, in the order of the scenes' numbers.
-pub struct Loader {
-    batches: Receiver<Result<Batch, TrainingError>>,
-}
-
-impl Loader {
-    pub fn start(config: TrainingConfig, vocabulary: Vocabulary) -> Self {
-        let (sender, batches) = sync_channel(AHEAD);
-        std::thread::spawn(move || {
-            let per_batch = config.training.batch as u64;
-            for epoch in 0..config.training.epochs {
-                for batch in 0..config.data.per_epoch / per_batch {
-                    let first = epoch * config.data.per_epoch + batch * per_batch;
-                    let drawn = draw(&config, &vocabulary, first);
-                    if sender.send(drawn).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        Loader { batches }
-    }
-
-    /// # Errors
-    ///
-    /// When a scene could not be drawn.
-    pub fn next(&self) -> Result<Batch, TrainingError> {
-        let ended = || TrainingError::Scenes("the thread that draws them has ended".to_owned());
-        self.batches.recv().map_err(|_| ended())?
-    }
-}
-
-fn draw(
+/// Draws the scenes from `first` on that make up a batch.
+///
+/// # Errors
+///
+/// When a scene cannot be drawn.
+pub fn draw(
     config: &TrainingConfig,
+    data: &ScenesData,
     vocabulary: &Vocabulary,
     first: u64,
 ) -> Result<Batch, TrainingError> {
-    let data = &config.data;
     let scenes = data.scenes();
     let side = config.encoder.preprocess.crop as usize;
     let drawn = (first..first + config.training.batch as u64)
@@ -116,26 +72,21 @@ fn draw(
             Ok((pixels, captions, cells, cast))
         })
         .collect::<Result<Vec<_>, TrainingError>>()?;
-    let mut batch = Batch {
-        pictures: drawn.len(),
-        side,
-        pixels: Vec::new(),
-        captions: Vec::new(),
-        present: Vec::new(),
-        cells: Vec::new(),
-        casts: Vec::new(),
-    };
+    let pictures = drawn.len();
+    let mut rgb = Vec::new();
+    let mut chosen_captions = Vec::new();
+    let mut truths = Truths::default();
     for (picture, (pixels, captions, cells, cast)) in drawn.into_iter().enumerate() {
-        batch.pixels.extend(pixels);
+        rgb.extend(pixels);
         let mut present = BTreeMap::new();
         for caption in &captions {
             for token in caption.iter().collect::<BTreeSet<_>>() {
                 *present.entry(*token).or_default() += 1;
             }
         }
-        batch.present.push(present);
-        batch.cells.push(cells);
-        batch.casts.push(cast);
+        truths.present.push(present);
+        truths.cells.push(cells);
+        truths.casts.push(cast);
         // Each scene is seen once, so which captions are taken may as well follow its number.
         let start = (first as usize + picture) % captions.len();
         let chosen = captions
@@ -143,11 +94,14 @@ fn draw(
             .cycle()
             .skip(start)
             .take(data.captions_per_scene);
-        batch
-            .captions
-            .extend(chosen.map(|caption| (picture, caption.clone())));
+        chosen_captions.extend(chosen.map(|caption| (picture, caption.clone())));
     }
-    Ok(batch)
+    Ok(Batch {
+        pictures,
+        input: Input::Pixels { side, rgb },
+        captions: chosen_captions,
+        truths: Some(truths),
+    })
 }
 
 fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingError> {
@@ -165,10 +119,12 @@ fn pixels(scene: Scene, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingErro
 pub struct ValidationSet {
     pixels: Vec<Vec<u8>>,
     truths: Vec<Truth>,
+    /// Captions of the first few.
+    references: Vec<[String; 5]>,
 }
 
 /// How many captions say of their scene what is true, as shares.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Validation {
     pub scenes: usize,
     /// Setting, main object and its colour are all right.
@@ -179,34 +135,26 @@ pub struct Validation {
     pub count: f64,
     /// Of the captions that say where the main object is, seen from another.
     pub relation: f64,
-    /// The first few captions.
-    #[serde(skip)]
-    pub examples: Vec<String>,
+    /// What the model says of the first few.
+    pub samples: Vec<Sample>,
 }
 
 impl Validation {
-    pub fn is_better_than(&self, other: &Validation) -> bool {
-        // Whole captions first; of those equally often right, the ones with more right parts.
-        let rank = |of: &Validation| of.main + (of.setting + of.kind + of.colour + of.count) / 4.0;
-        rank(self) > rank(other)
+    /// Whole captions first; of those equally often right, the ones with more right parts.
+    pub fn rank(&self) -> f64 {
+        self.main + (self.setting + self.kind + self.colour + self.count) / 4.0
     }
 
-    /// The shares, rounded to four digits.
-    pub fn to_toml(&self) -> toml::Table {
-        let mut table = toml::Table::new();
-        table.insert("scenes".to_owned(), (self.scenes as i64).into());
-        let shares = [
+    /// The shares by name.
+    pub fn measures(&self) -> [Measure; 6] {
+        [
             ("main", self.main),
             ("setting", self.setting),
             ("kind", self.kind),
             ("colour", self.colour),
             ("count", self.count),
             ("relation", self.relation),
-        ];
-        for (name, share) in shares {
-            table.insert(name.to_owned(), ((share * 1e4).round() / 1e4).into());
-        }
-        table
+        ]
     }
 }
 
@@ -214,18 +162,23 @@ impl ValidationSet {
     /// # Errors
     ///
     /// When a scene cannot be drawn.
-    pub fn draw(config: &TrainingConfig) -> Result<Self, TrainingError> {
-        let scenes = config.data.validation();
-        let drawn = (0..config.data.validation_count)
+    pub fn draw(data: &ScenesData, preprocess: &Preprocess) -> Result<Self, TrainingError> {
+        let scenes = data.validation();
+        let drawn = (0..data.validation_count)
             .into_par_iter()
             .map(|index| {
                 let scene = scenes.draw(index);
                 let truth = scene.truth.clone();
-                Ok((pixels(scene, &config.encoder.preprocess)?, truth))
+                Ok((pixels(scene, preprocess)?, truth))
             })
             .collect::<Result<Vec<_>, TrainingError>>()?;
         let (pixels, truths) = drawn.into_iter().unzip();
-        Ok(ValidationSet { pixels, truths })
+        let shown = data.validation_count.min(SAMPLES as u64);
+        Ok(ValidationSet {
+            pixels,
+            truths,
+            references: (0..shown).map(|index| scenes.describe(index).1).collect(),
+        })
     }
 
     /// The first scenes' pixels, `[scenes, 3, side, side]`, u8.
@@ -286,7 +239,16 @@ impl ValidationSet {
             colour: share(&|check| check.colour == Verdict::Right),
             count: share(&|check| check.count == Verdict::Right),
             relation: relations as f64 / said.max(1) as f64,
-            examples: captions.into_iter().take(4).collect(),
+            samples: captions
+                .into_iter()
+                .take(SAMPLES)
+                .enumerate()
+                .map(|(index, caption)| Sample {
+                    picture: format!("scene {index}"),
+                    caption,
+                    references: self.references[index].to_vec(),
+                })
+                .collect(),
         })
     }
 }

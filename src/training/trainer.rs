@@ -1,438 +1,399 @@
-//! Learns encoder and captioner end to end, epoch by epoch, and keeps the best.
+//! Learns step by step, judges epoch by epoch, keeps the best, and writes down how far it is.
 //!
-//! Adam (arXiv 1412.6980) with a warm-up and a cosine to zero (arXiv 1608.03983). After each epoch
-//! the model is saved as it ships, read back, and judged by the captions it gives to scenes that
-//! it never saw.
+//! Everything that happens in a step follows from the step's number and from what a checkpoint holds:
+//! the batch, the step size, and the seed of whatever is drawn while the step is computed. So a
+//! training that was killed and is gone on with ends, on a CPU and with as many threads, with exactly
+//! the weights of one that was not.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tch::nn::{Adam, OptimizerConfig, VarStore};
-use tch::{Device, Kind, Tensor};
+use tch::Device;
+use tch::nn::VarStore;
 
-use super::captioner::TrainableCaptioner;
-use super::config::TrainingConfig;
-use super::grounding::Grounding;
-use super::network::{CaptionBatch, Learnt, Mode, TrainableVgg16};
-use super::presence::{Presence, WordPresence};
-use super::roles::Roles;
-use super::scenes::{AGREED, Batch, Loader, Validation, ValidationSet};
-use super::{TrainingError, scenes};
-use crate::captioner::model::{Model, ModelConfig};
-use crate::captioner::vocabulary::{END, START, Vocabulary};
-use crate::encoder::{self, Layer};
+use super::TrainingError;
+use super::captioned::Captioned;
+use super::captioner::{CaptionBatch, Lesson, Mode, Regularisation, TrainableCaptioner};
+use super::checkpoint::{self, Best, Progress};
+use super::config::{DataConfig, LearningConfig, TrainingConfig};
+use super::drawn::Drawn;
+use super::event::{Event, Measure};
+use super::optimiser::{Group, Optimiser};
+use super::order::seed;
+use super::saving::{self, Candidate, Origin};
+use super::schedule::Place;
+use super::subject::{Loader, Subject};
 
-/// What a training tells while it runs.
-#[derive(Debug)]
-pub enum Event<'a> {
-    Started {
-        steps: u64,
-        parameters: usize,
-        words: usize,
-    },
-    Step {
-        step: u64,
-        loss: f64,
-        presence: f64,
-        roles: f64,
-        grounding: f64,
-        pictures: usize,
-        tokens: usize,
-    },
-    Epoch {
-        epoch: u64,
-        loss: f64,
-        validation: &'a Validation,
-        saved: bool,
-    },
+/// What a training does with the checkpoint of an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Goes on from it if it is of the same recipe.
+    IfThere,
+    /// Removes it and begins anew.
+    Never,
 }
 
 /// What came of a training.
 #[derive(Debug)]
 pub struct Outcome {
     pub model: PathBuf,
-    pub best: Validation,
-    /// Whether it was stopped before its last epoch.
+    /// The judgement that the model was saved for, if any was made.
+    pub best: Option<Best>,
+    /// Steps done.
+    pub steps: u64,
+    /// Digest of all that was learnt, as it was after the last step.
+    pub weights: String,
+    /// Whether it was stopped before its end; it can be gone on with.
     pub interrupted: bool,
 }
 
 /// Learns as `config` says. `command` is what the user typed, for the model's record of its origin.
-/// Sets `stop` to end after the epoch's best so far.
+/// Set `stop` to end after the step under way, with a checkpoint.
 ///
 /// # Errors
 ///
-/// When the output cannot be written, the loss is no number any more, or the device fails.
+/// When data or weights cannot be read or do not fit, the output cannot be written, a checkpoint is of
+/// another recipe, the loss is no number any more, or the device fails.
 pub fn train(
     config: &TrainingConfig,
     device: Device,
     command: &str,
+    resume: Resume,
     stop: &AtomicBool,
     mut tell: impl FnMut(Event),
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
+    let folder = config.folder();
+    std::fs::create_dir_all(&folder).map_err(|source| saving::unwritable(&folder, source))?;
+    saving::recover(&config.output)?;
     tch::manual_seed(config.seed);
-    // A model that goes on learning keeps its words.
-    let vocabulary = match &config.start {
-        Some(model) => Vocabulary::read(&model.join("vocabulary.txt"))?,
-        None => scenes::vocabulary(&config.data),
-    };
-    let words = vocabulary.len() as i64;
-    let validation_set = ValidationSet::draw(config)?;
-
     let variables = VarStore::new(device);
     let root = variables.root();
-    let mut encoder = TrainableVgg16::new(
-        &(&root / "encoder"),
-        &config.encoder,
-        match config.training.freeze_convolutions {
-            true => Learnt::NoMore,
-            false => Learnt::Still,
-        },
-    )?;
-    let dropout = config.training.dropout;
-    let mut captioner = TrainableCaptioner::new(
-        &(&root / "captioner"),
-        &config.captioner,
-        words,
-        dropout,
-        config.training.attention,
-    )?;
-    let width = match config.encoder.layer {
-        Layer::Fc7 => config.encoder.hidden,
-        Layer::Conv5_3 => config.encoder.widths[4],
+    let subject: Box<dyn Subject> = match &config.data {
+        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root)?),
+        DataConfig::Captions(data) => {
+            let beside = folder.join("features");
+            Box::new(Captioned::new(config, data, &root, &beside, stop)?)
+        }
     };
-    let presence = Presence::new(&(&root / "presence"), width, words)?;
-    let roles = Roles::new(&(&root / "roles"), width)?;
-    let grounding = Grounding::new(&(&root / "grounding"), config.encoder.widths[4])?;
-    if let Some(model) = &config.start {
-        start_from(model, &validation_set, &mut encoder, &mut captioner, device)?;
-    }
-    let rate = config.training.learning_rate;
-    let mut optimiser = Adam::default().build(&variables, rate)?;
+    let learning = &config.training;
+    let mut captioner = new_captioner(config, subject.as_ref(), &variables)?;
+    let optimiser = Optimiser::new(learning.optimiser, &variables);
 
-    let batches = config.data.per_epoch / config.training.batch as u64;
-    let steps = batches * config.training.epochs;
-    let parameters = variables
-        .trainable_variables()
-        .iter()
-        .map(Tensor::numel)
-        .sum();
+    let file = folder.join(checkpoint::FILE);
+    let steps_per_epoch = subject.steps_per_epoch();
+    let mut run = Run {
+        steps: steps_per_epoch * learning.epochs,
+        steps_per_epoch,
+        progress: Progress {
+            recipe: identity(config, subject.as_ref()),
+            step: 0,
+            epoch_loss: 0.0,
+            best: None,
+            stale: 0,
+            ended: false,
+            baseline: None,
+            seconds: 0,
+        },
+        file,
+        variables,
+        optimiser,
+        learning,
+        spent: started,
+    };
+    run.take_up(resume)?;
+    captioner.set_baseline(run.progress.baseline);
     tell(Event::Started {
-        steps,
-        parameters,
-        words: vocabulary.len(),
+        steps: run.steps,
+        steps_per_epoch,
+        resumed_at: run.progress.step,
+        parameters: run.optimiser.values(),
+        words: subject.vocabulary().len(),
     });
 
-    let mut best: Option<Validation> = None;
-    let loader = Loader::start(config.clone(), vocabulary.clone());
-    let mut step = 0;
-    for epoch in 1..=config.training.epochs {
-        let mut total = 0.0;
-        for _ in 0..batches {
-            if stop.load(Ordering::Relaxed) {
-                break;
+    let loader = Loader::start(subject.batches(), run.progress.step..run.steps);
+    let mut written = run.progress.step;
+    while !run.is_done() && !stop.load(Ordering::Relaxed) {
+        run.step(
+            config.seed,
+            &loader,
+            subject.as_ref(),
+            &mut captioner,
+            &mut tell,
+        )?;
+        let step = run.progress.step;
+        run.progress.baseline = captioner.baseline();
+        if step.is_multiple_of(steps_per_epoch) {
+            let origin = Origin {
+                command,
+                epoch: step / steps_per_epoch,
+                seconds: run.seconds(),
+            };
+            run.end_epoch(config, subject.as_ref(), &captioner, &origin, &mut tell)?;
+        } else if !step.is_multiple_of(learning.checkpoint_every) {
+            continue;
+        }
+        run.write_checkpoint()?;
+        written = step;
+        tell(Event::Checkpoint { step });
+    }
+    let step = run.progress.step;
+    let interrupted = !run.is_done();
+    if interrupted && written < step {
+        run.write_checkpoint()?;
+        tell(Event::Checkpoint { step });
+    }
+    let outcome = Outcome {
+        model: config.output.clone(),
+        best: run.progress.best,
+        steps: step,
+        weights: checkpoint::digest(&run.variables)?,
+        interrupted,
+    };
+    if !interrupted {
+        // Nothing is left to go on with, and the same command begins anew.
+        run.remove_checkpoint()?;
+        // It stays if there is something else in it.
+        let _ = std::fs::remove_dir(&folder);
+    }
+    Ok(outcome)
+}
+
+/// The captioner as it is before the first step.
+fn new_captioner(
+    config: &TrainingConfig,
+    subject: &dyn Subject,
+    variables: &VarStore,
+) -> Result<TrainableCaptioner, TrainingError> {
+    let learning = &config.training;
+    let mut captioner = TrainableCaptioner::new(
+        &(variables.root() / "captioner"),
+        &config.captioner,
+        subject.vocabulary().len() as i64,
+        Regularisation {
+            dropout: learning.dropout,
+            label_smoothing: learning.label_smoothing,
+        },
+        learning.attention,
+    )?;
+    match &config.start {
+        Some(model) => captioner.start_from(&model.join("captioner.safetensors"))?,
+        None if learning.output_bias => captioner.expect_words(&subject.word_counts())?,
+        None => {}
+    }
+    Ok(captioner)
+}
+
+/// Digest of all that decides what is learnt.
+fn identity(config: &TrainingConfig, subject: &dyn Subject) -> String {
+    let mut decisive = config.clone();
+    // These may change between a kill and what comes after.
+    decisive.name = String::new();
+    decisive.purpose = None;
+    decisive.output = PathBuf::new();
+    decisive.training.checkpoint_every = 1;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(format!("{decisive:?}").as_bytes());
+    subject.identify(&mut hasher);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// A training under way.
+struct Run<'a> {
+    progress: Progress,
+    /// Of the whole training.
+    steps: u64,
+    steps_per_epoch: u64,
+    file: PathBuf,
+    variables: VarStore,
+    optimiser: Optimiser,
+    learning: &'a LearningConfig,
+    spent: Instant,
+}
+
+impl Run<'_> {
+    fn is_done(&self) -> bool {
+        self.progress.step >= self.steps || self.progress.ended
+    }
+
+    /// Time spent, that before a kill included.
+    fn seconds(&self) -> u64 {
+        self.progress.seconds + self.spent.elapsed().as_secs()
+    }
+
+    /// Goes on from a checkpoint, if there is one and that is wanted.
+    fn take_up(&mut self, resume: Resume) -> Result<(), TrainingError> {
+        if resume == Resume::Never {
+            return self.remove_checkpoint();
+        }
+        let Some(found) = checkpoint::read(&self.file)? else {
+            return Ok(());
+        };
+        if found.progress.recipe != self.progress.recipe {
+            let file = self.file.clone();
+            return Err(TrainingError::OtherRecipe { file });
+        }
+        self.progress = found.restore(&self.file, &self.variables, &mut self.optimiser)?;
+        Ok(())
+    }
+
+    fn write_checkpoint(&self) -> Result<(), TrainingError> {
+        let progress = Progress {
+            seconds: self.seconds(),
+            ..self.progress.clone()
+        };
+        checkpoint::write(&self.file, &progress, &self.variables, &self.optimiser)
+    }
+
+    fn remove_checkpoint(&self) -> Result<(), TrainingError> {
+        match std::fs::remove_file(&self.file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(saving::unwritable(&self.file, error))
             }
-            let batch = loader.next()?;
-            optimiser.set_lr(rate * schedule(step, steps, config.training.warm_up));
-            let tensors = Tensors::new(&batch, words, device)?;
-            let features = encoder.forward(&tensors.pixels, Mode::Training)?;
-            let loss = captioner.loss(&features, &tensors.captions, Mode::Training)?;
-            let presence = presence.loss(&features.whole, &tensors.present)?;
-            let who = roles.loss(&features.whole, &batch.casts)?;
-            let whereabouts = grounding.loss(&features.conv5_3, &batch.cells)?;
-            let sum = loss
-                .f_add(&presence.f_mul_scalar(config.training.word_presence)?)?
-                .f_add(&who.f_mul_scalar(config.training.roles)?)?
-                .f_add(&whereabouts.f_mul_scalar(config.training.grounding)?)?;
-            optimiser.zero_grad();
-            sum.f_backward()?;
-            optimiser.clip_grad_norm(config.training.clip);
-            optimiser.step();
-            step += 1;
-            let (loss, presence) = (loss.f_double_value(&[])?, presence.f_double_value(&[])?);
-            let whereabouts = whereabouts.f_double_value(&[])?;
-            if !(loss + presence).is_finite() {
-                return Err(TrainingError::Diverged { step, loss });
-            }
-            total += loss;
-            let tokens = batch
-                .captions
-                .iter()
-                .map(|(_, caption)| caption.len() + 1)
-                .sum();
-            tell(Event::Step {
-                step,
-                loss,
-                presence,
-                roles: who.f_double_value(&[])?,
-                grounding: whereabouts,
-                pictures: batch.pictures,
-                tokens,
+            _ => Ok(()),
+        }
+    }
+
+    fn step(
+        &mut self,
+        seed_of_training: i64,
+        loader: &Loader,
+        subject: &dyn Subject,
+        captioner: &mut TrainableCaptioner,
+        tell: &mut impl FnMut(Event),
+    ) -> Result<(), TrainingError> {
+        let step = self.progress.step;
+        let learning = self.learning;
+        let batch = loader.next()?;
+        // Dropout and sampled words and regions.
+        let drawn = seed(seed_of_training, "step", &[step]);
+        let [a, b, c, d, e, f, g, h, ..] = drawn;
+        tch::manual_seed(i64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        let lesson = Lesson {
+            mode: Mode::Training,
+            own_words: learning
+                .scheduled_sampling
+                .as_ref()
+                .map_or(0.0, |sampling| sampling.share(step)),
+        };
+
+        let device = self.variables.device();
+        let captions = CaptionBatch::new(&batch.captions, device)?;
+        let seen = subject.see(&batch, Mode::Training)?;
+        let loss = captioner.loss(&seen.features, &captions, lesson)?;
+        let mut objective = loss.objective;
+        for (_, value, weight) in &seen.losses {
+            objective = objective.f_add(&value.f_mul_scalar(*weight)?)?;
+        }
+        let mut gradients = self.optimiser.gradients(&objective)?;
+        if let Some(most) = learning.clip_value {
+            gradients.clip_values(most)?;
+        }
+        let gradient_norm = gradients.norm()?;
+        if let Some(most) = learning.clip {
+            gradients.clip_norm(gradient_norm, most)?;
+        }
+        let place = Place {
+            step,
+            steps: self.steps,
+            steps_per_epoch: self.steps_per_epoch,
+        };
+        let factor = learning.schedule.factor(place, learning.warm_up);
+        let learning_rate = learning.learning_rate * factor;
+        let of_encoder = learning.encoder.as_ref();
+        let of_encoder = of_encoder.map_or(learning_rate, |tuning| tuning.learning_rate * factor);
+        let token = loss.token.f_double_value(&[])?;
+        if !(token + gradient_norm).is_finite() {
+            return Err(TrainingError::Diverged {
+                step: step + 1,
+                loss: token,
             });
         }
-        if stop.load(Ordering::Relaxed) {
-            break;
+        self.optimiser.step(&gradients, |group| match group {
+            Group::Encoder => of_encoder,
+            Group::Others => learning_rate,
+        })?;
+        self.progress.step += 1;
+        self.progress.epoch_loss += token;
+
+        let named = loss.others.iter().map(|(name, value)| (*name, value));
+        let of_encoder = seen.losses.iter().map(|(name, value, _)| (*name, value));
+        let others: Vec<Measure> = named
+            .chain(of_encoder)
+            .map(|(name, value)| Ok((name, value.f_double_value(&[])?)))
+            .collect::<Result<_, tch::TchError>>()?;
+        tell(Event::Step {
+            step: step + 1,
+            epoch: step / self.steps_per_epoch + 1,
+            loss: token,
+            losses: &others,
+            learning_rate,
+            gradient_norm,
+            pictures: batch.pictures,
+            tokens: batch
+                .captions
+                .iter()
+                .map(|(_, words)| words.len() + 1)
+                .sum(),
+        });
+        Ok(())
+    }
+
+    /// Judges the model and keeps it if it is the best so far.
+    fn end_epoch(
+        &mut self,
+        config: &TrainingConfig,
+        subject: &dyn Subject,
+        captioner: &TrainableCaptioner,
+        origin: &Origin,
+        tell: &mut impl FnMut(Event),
+    ) -> Result<(), TrainingError> {
+        let (step, epoch) = (self.progress.step, origin.epoch);
+        let loss = self.progress.epoch_loss / self.steps_per_epoch as f64;
+        self.progress.epoch_loss = 0.0;
+        if !epoch.is_multiple_of(self.learning.judge_every) && step < self.steps {
+            tell(Event::Epoch {
+                epoch,
+                step,
+                loss,
+                validation: &[],
+                samples: &[],
+                saved: false,
+            });
+            return Ok(());
         }
-        let candidate = beside(&config.output, "candidate");
-        save(&candidate, config, &vocabulary, &encoder, &captioner)?;
-        let validation = judge(&candidate, &validation_set, device)?;
-        let saved = best
-            .as_ref()
-            .is_none_or(|best| validation.is_better_than(best));
+        let candidate = Candidate::write(config, subject, captioner, step)?;
+        let judgement = subject.judge(candidate.directory(), step)?;
+        let best = Best {
+            epoch,
+            rank: judgement.rank,
+        };
+        let saved = self
+            .progress
+            .best
+            .is_none_or(|before| best.rank > before.rank);
+        match saved {
+            true => {
+                candidate.keep(subject, &judgement, origin)?;
+                self.progress.best = Some(best);
+                self.progress.stale = 0;
+            }
+            false => {
+                candidate.discard()?;
+                self.progress.stale += 1;
+            }
+        }
+        let patience = self.learning.patience;
+        self.progress.ended = patience.is_some_and(|most| self.progress.stale >= most);
         tell(Event::Epoch {
             epoch,
-            loss: total / batches as f64,
-            validation: &validation,
+            step,
+            loss,
+            validation: &judgement.measures,
+            samples: &judgement.samples,
             saved,
         });
-        if saved {
-            record(&candidate, config, &validation, command, epoch, started)?;
-            replace(&candidate, &config.output)?;
-            best = Some(validation);
-        } else {
-            fs::remove_dir_all(&candidate).map_err(|source| unwritable(&candidate, source))?;
-        }
-    }
-    let interrupted = stop.load(Ordering::Relaxed);
-    match best {
-        Some(best) => Ok(Outcome {
-            model: config.output.clone(),
-            best,
-            interrupted,
-        }),
-        None => Err(TrainingError::Interrupted),
-    }
-}
-
-/// Takes over the weights of the model in `directory`.
-fn start_from(
-    directory: &Path,
-    scenes: &ValidationSet,
-    encoder: &mut TrainableVgg16,
-    captioner: &mut TrainableCaptioner,
-    device: Device,
-) -> Result<(), TrainingError> {
-    captioner.start_from(&directory.join("captioner.safetensors"))?;
-    encoder.start_from(
-        &directory.join("encoder.safetensors"),
-        &scenes.pixels(device)?,
-    )
-}
-
-/// Share of the highest step size at `step` of `steps`.
-fn schedule(step: u64, steps: u64, warm_up: u64) -> f64 {
-    if step < warm_up {
-        return (step + 1) as f64 / warm_up as f64;
-    }
-    let progress = (step - warm_up) as f64 / (steps.saturating_sub(warm_up)).max(1) as f64;
-    0.5 * (1.0 + (std::f64::consts::PI * progress).cos())
-}
-
-/// A batch on the device.
-struct Tensors {
-    /// `[pictures, 3, side, side]`, u8
-    pixels: Tensor,
-    captions: CaptionBatch,
-    present: WordPresence,
-}
-
-impl Tensors {
-    fn new(batch: &Batch, words: i64, device: Device) -> Result<Self, tch::TchError> {
-        let side = batch.side as i64;
-        let shape = [batch.pictures as i64, side, side, 3];
-        let pixels = Tensor::f_from_data_size(&batch.pixels, &shape, Kind::Uint8)?
-            .f_permute([0, 3, 1, 2])?
-            .f_to_device(device)?;
-        let count = batch.captions.len();
-        let steps = batch
-            .captions
-            .iter()
-            .map(|(_, caption)| caption.len() + 1)
-            .max()
-            .unwrap_or(1);
-        let mut pictures = Vec::with_capacity(count);
-        let mut inputs = vec![i64::from(END); count * steps];
-        let mut targets = vec![CaptionBatch::PADDING; count * steps];
-        for (row, (picture, caption)) in batch.captions.iter().enumerate() {
-            pictures.push(*picture as i64);
-            let at = row * steps;
-            inputs[at] = i64::from(START);
-            for (place, token) in caption.iter().enumerate() {
-                inputs[at + place + 1] = i64::from(*token);
-                targets[at + place] = i64::from(*token);
-            }
-            targets[at + caption.len()] = i64::from(END);
-        }
-        let mut present = vec![0.0f32; batch.pictures * words as usize];
-        let mut counted = vec![1.0f32; present.len()];
-        for (picture, tokens) in batch.present.iter().enumerate() {
-            for (token, captions) in tokens {
-                let at = picture * words as usize + *token as usize;
-                if *captions >= AGREED {
-                    present[at] = 1.0;
-                } else {
-                    counted[at] = 0.0;
-                }
-            }
-        }
-        let shape = [count as i64, steps as i64];
-        let place = |values: &[i64], shape: &[i64]| {
-            Tensor::f_from_slice(values)?
-                .f_view(shape)?
-                .f_to_device(device)
-        };
-        let per_word = |values: &[f32]| {
-            Tensor::f_from_slice(values)?
-                .f_view([batch.pictures as i64, words])?
-                .f_to_device(device)
-        };
-        Ok(Tensors {
-            pixels,
-            captions: CaptionBatch {
-                pictures: place(&pictures, &[count as i64])?,
-                inputs: place(&inputs, &shape)?,
-                targets: place(&targets, &shape)?,
-            },
-            present: WordPresence {
-                present: per_word(&present)?,
-                counted: per_word(&counted)?,
-            },
-        })
-    }
-}
-
-/// Writes all of a model directory but where it came from.
-fn save(
-    directory: &Path,
-    config: &TrainingConfig,
-    vocabulary: &Vocabulary,
-    encoder: &TrainableVgg16,
-    captioner: &TrainableCaptioner,
-) -> Result<(), TrainingError> {
-    fs::create_dir_all(directory).map_err(|source| unwritable(directory, source))?;
-    encoder.save(&directory.join("encoder.safetensors"))?;
-    captioner.save(&directory.join("captioner.safetensors"))?;
-    write(&directory.join("vocabulary.txt"), &vocabulary.to_text())?;
-    write_description(directory, config, toml::Table::new(), None)
-}
-
-/// Adds to `model.toml` how the model came to be.
-fn record(
-    directory: &Path,
-    config: &TrainingConfig,
-    validation: &Validation,
-    command: &str,
-    epoch: u64,
-    started: Instant,
-) -> Result<(), TrainingError> {
-    let mut origin = toml::Table::new();
-    let mut say = |key: &str, value: toml::Value| origin.insert(key.to_owned(), value);
-    say("command", command.to_owned().into());
-    say(
-        "date",
-        chrono::Utc::now().format("%Y-%m-%d").to_string().into(),
-    );
-    say("showtell", env!("CARGO_PKG_VERSION").into());
-    say("seed", config.seed.into());
-    say("scenes_seed", (config.data.seed as i64).into());
-    say(
-        "scenes_seen",
-        ((config.data.per_epoch * epoch) as i64).into(),
-    );
-    say("epoch", (epoch as i64).into());
-    say("minutes", (started.elapsed().as_secs() as i64 / 60).into());
-    say("threads", i64::from(tch::get_num_threads()).into());
-    say("validation", validation.to_toml().into());
-    let loaded = encoder::load(
-        &config.encoder,
-        &directory.join("encoder.safetensors"),
-        Device::Cpu,
-        Kind::Float,
-    )?;
-    write_description(directory, config, origin, Some(loaded.id().to_owned()))
-}
-
-fn write_description(
-    directory: &Path,
-    config: &TrainingConfig,
-    origin: toml::Table,
-    encoder_id: Option<String>,
-) -> Result<(), TrainingError> {
-    let mut encoder = config.encoder.clone();
-    encoder.weights = Some("encoder.safetensors".into());
-    encoder.id = encoder_id;
-    let description = ModelConfig {
-        name: config.name.clone(),
-        purpose: config.purpose.clone(),
-        demonstration: true,
-        encoder,
-        captioner: config.captioner.clone(),
-        decoding: config.decoding,
-        origin,
-    };
-    let file = directory.join("model.toml");
-    let text = toml::to_string(&description).map_err(|error| TrainingError::Config {
-        file: file.clone(),
-        reason: error.to_string(),
-    })?;
-    write(&file, &text)
-}
-
-fn judge(
-    directory: &Path,
-    validation: &ValidationSet,
-    device: Device,
-) -> Result<Validation, TrainingError> {
-    let model = Model::open(directory)?;
-    let weights = directory.join("encoder.safetensors");
-    let encoder = encoder::load(&model.config.encoder, &weights, device, Kind::Float)?;
-    let captioner = model.captioner(device)?;
-    validation.judge(encoder.as_ref(), captioner.as_ref(), &model.config.decoding)
-}
-
-/// Puts the finished directory `from` in the place of `to`.
-fn replace(from: &Path, to: &Path) -> Result<(), TrainingError> {
-    let old = beside(to, "old");
-    if to.exists() {
-        fs::rename(to, &old).map_err(|source| unwritable(to, source))?;
-    }
-    fs::rename(from, to).map_err(|source| unwritable(to, source))?;
-    if old.exists() {
-        fs::remove_dir_all(&old).map_err(|source| unwritable(&old, source))?;
-    }
-    Ok(())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{suffix}"));
-    path.with_file_name(name)
-}
-
-fn write(file: &Path, text: &str) -> Result<(), TrainingError> {
-    fs::write(file, text).map_err(|source| unwritable(file, source))
-}
-
-fn unwritable(path: &Path, source: std::io::Error) -> TrainingError {
-    TrainingError::Unwritable {
-        path: path.to_owned(),
-        source,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_step_size_rises_then_falls_to_zero() {
-        assert_eq!(schedule(0, 100, 10), 0.1);
-        assert_eq!(schedule(9, 100, 10), 1.0);
-        assert_eq!(schedule(10, 100, 10), 1.0);
-        assert!((schedule(55, 100, 10) - 0.5).abs() < 1e-9);
-        assert!(schedule(100, 100, 10) < 1e-9);
-        assert!(schedule(99, 100, 10) > 0.0);
+        Ok(())
     }
 }

@@ -6,12 +6,14 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::captioner::vocabulary::Vocabulary;
 use crate::evaluation::tokenizer::tokenize;
 
 /// How captions are split into words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Words {
     /// At blanks, lower case. Punctuation stays, on its own where the captions set it apart.
     Spaces,

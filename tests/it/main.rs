@@ -38,6 +38,8 @@ mod scenes;
 mod table;
 /// The command ill-treated: killed, without room, over damaged files.
 mod torture;
+/// Trainings on captioned pictures; what a kill costs them.
+mod training;
 /// Looking at an output, compacting it, metrics.
 mod upkeep;
 /// The encoder against torchvision.
