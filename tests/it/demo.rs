@@ -52,7 +52,7 @@ fn the_samples_are_told_by_setting_main_object_and_colour() {
     let truths = read_truth(&samples.join("truth.json")).unwrap();
     assert_eq!(truths.len(), 24);
     let untrue = untrue(&samples, &truths);
-    assert!(untrue.len() <= 1, "{untrue:#?}");
+    assert!(untrue.is_empty(), "{untrue:#?}");
 }
 
 /// `make truth` measures the share over 1,000 scenes. These are always the same 200.
@@ -65,5 +65,5 @@ fn what_is_said_of_unseen_scenes_is_true() {
     ]);
     let truths = read_truth(&scenes.path().join(DESCRIPTION)).unwrap();
     let untrue = untrue(&scenes.path().join("images"), &truths);
-    assert!(untrue.len() <= 20, "{} of 200: {untrue:#?}", untrue.len());
+    assert!(untrue.len() <= 10, "{} of 200: {untrue:#?}", untrue.len());
 }
