@@ -162,7 +162,9 @@ impl Preprocess {
         let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
             .map_err(|_| wrong_picture())?;
 
-        let (across, down) = self.spans(width, height);
+        let (resized_width, resized_height) = self.resize.of(width, height);
+        let across = Span::of_middle(width, resized_width, self.crop);
+        let down = Span::of_middle(height, resized_height, self.crop);
         let rows = down.reach(height);
 
         // Pillow goes across first and rounds to levels in between. Only the rows that the second
@@ -184,21 +186,15 @@ impl Preprocess {
 
     /// What of a picture of `width` × `height` ends up in the square.
     pub fn window(&self, width: u32, height: u32) -> Window {
-        let (across, down) = self.spans(width, height);
+        let (resized_width, resized_height) = self.resize.of(width, height);
+        let across = Span::of_middle(width, resized_width, self.crop);
+        let down = Span::of_middle(height, resized_height, self.crop);
         Window {
             left: across.begin,
             top: down.begin,
             width: across.length,
             height: down.length,
         }
-    }
-
-    fn spans(&self, width: u32, height: u32) -> (Span, Span) {
-        let (resized_width, resized_height) = self.resize.of(width, height);
-        (
-            Span::of_middle(width, resized_width, self.crop),
-            Span::of_middle(height, resized_height, self.crop),
-        )
     }
 }
 
