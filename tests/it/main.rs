@@ -32,6 +32,8 @@ mod measuring;
 mod nights;
 /// The current rows as a Delta table.
 mod publish;
+/// The training recipes.
+mod recipes;
 /// Drawn scenes and the samples that ship.
 mod scenes;
 /// Captions written and read back by the arrow and parquet crates.

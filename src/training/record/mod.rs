@@ -67,6 +67,16 @@ pub struct Position {
     pub epochs: u64,
 }
 
+impl Position {
+    /// After `step` steps of a training that tells of each epoch as soon as its last step is taken.
+    pub fn after(step: u64, steps_per_epoch: u64) -> Self {
+        Position {
+            step,
+            epochs: step / steps_per_epoch.max(1),
+        }
+    }
+}
+
 /// What a step came to.
 #[derive(Debug, Clone, Copy)]
 pub struct StepNumbers<'a> {

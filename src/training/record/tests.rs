@@ -114,9 +114,14 @@ fn what_goes_on_from_a_checkpoint_leaves_what_an_uninterrupted_training_leaves()
         Position::default(),
         4,
     );
-    // In the middle of an epoch, at its end before it was judged, and after.
-    for (step, epochs) in [(3, 1), (4, 1), (4, 2), (0, 0)] {
-        let position = Position { step, epochs };
+    // In the middle of an epoch, at its end, there before it was judged, and from the beginning.
+    for position in [
+        Position::after(3, 2),
+        Position::after(4, 2),
+        Position { step: 4, epochs: 1 },
+        Position::after(0, 2),
+    ] {
+        let Position { step, epochs } = position;
         let run = scratch.path().join(format!("{step}-{epochs}"));
         learn(&mut open(&run, Position::default()), Position::default(), 3);
         learn(&mut open(&run, position), position, 4);
