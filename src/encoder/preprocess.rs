@@ -10,7 +10,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Picture;
+use crate::archive::{Picture, Shown};
 
 /// How an encoder wants its pictures. Read from `model.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -138,6 +138,27 @@ impl Preprocess {
     /// Only what ends up in the square is computed, so a picture of 1x5000 pixels costs no more
     /// than another.
     pub fn apply(&self, picture: &Picture) -> Result<Vec<u8>, PreprocessError> {
+        self.square(picture, (picture.width, picture.height), 1)
+    }
+
+    /// The shorter side of a picture that is good enough to be resized from: twice what it becomes, so
+    /// that the filter of [`Preprocess::apply`] still has several pixels to each.
+    pub fn least_side(&self) -> u32 {
+        2 * self.resize.size()
+    }
+
+    /// As [`Preprocess::apply`], of a picture that was decoded in small.
+    pub fn apply_to_shown(&self, shown: &Shown) -> Result<Vec<u8>, PreprocessError> {
+        self.square(&shown.picture, shown.size, shown.by)
+    }
+
+    /// `size` is that of the whole, of which `picture` is one `by`th.
+    fn square(
+        &self,
+        picture: &Picture,
+        size: (u32, u32),
+        by: u32,
+    ) -> Result<Vec<u8>, PreprocessError> {
         self.validate()?;
         let (width, height) = (picture.width, picture.height);
         let expected = u64::from(width) * u64::from(height) * 3;
@@ -153,9 +174,9 @@ impl Preprocess {
         let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
             .map_err(|_| wrong_picture())?;
 
-        let (resized_width, resized_height) = self.resize.of(width, height);
-        let across = Span::of_middle(width, resized_width, self.crop);
-        let down = Span::of_middle(height, resized_height, self.crop);
+        let (resized_width, resized_height) = self.resize.of(size.0, size.1);
+        let across = Span::of_middle(size.0, by, resized_width, self.crop);
+        let down = Span::of_middle(size.1, by, resized_height, self.crop);
         let rows = down.reach(height);
 
         // Pillow goes across first and rounds to levels in between. Only the rows that the second
@@ -210,14 +231,16 @@ struct Span {
 }
 
 impl Span {
-    /// What the middle `crop` pixels show of a line of `length` pixels that is resized to `resized`.
-    fn of_middle(length: u32, resized: u64, crop: u32) -> Self {
-        let scale = f64::from(length) / resized as f64;
+    /// What the middle `crop` pixels show of a line of `length` pixels, of which one `by`th is there,
+    /// that is resized to `resized`.
+    fn of_middle(length: u32, by: u32, resized: u64, crop: u32) -> Self {
+        let length = f64::from(length) / f64::from(by);
+        let scale = length / resized as f64;
         let begin = half_to_even(resized.saturating_sub(crop.into())) as f64 * scale;
         Self {
             begin,
             // Rounding may carry the end past the last pixel by a hair, which would be refused.
-            length: (f64::from(crop) * scale).min(f64::from(length) - begin),
+            length: (f64::from(crop) * scale).min(length - begin),
             scale,
         }
     }

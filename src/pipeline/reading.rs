@@ -236,10 +236,11 @@ impl<'a> ReadingStage<'a> {
     }
 
     fn decode(&self, file: ImageRef, loaded: &Loaded) -> Item {
-        let decoded = archive::decode(loaded, &self.limits).and_then(|picture| {
-            let pixels = self.preprocess.apply(&picture);
+        let side = self.preprocess.least_side();
+        let decoded = archive::decode_at_least(loaded, &self.limits, side).and_then(|shown| {
+            let pixels = self.preprocess.apply_to_shown(&shown);
             let pixels = pixels.map_err(|error| Failure::decode(error.to_string()))?;
-            Ok(((picture.width, picture.height), pixels))
+            Ok((shown.size, pixels))
         });
         match decoded {
             Ok((size, pixels)) => Item::Image {
