@@ -304,29 +304,59 @@ fn read_block(bits: &mut Bits, plane: &Plane, block: &mut [f32; 64]) -> Option<i
     let first = plane.predicted.wrapping_add(bits.value(entry));
     block[0] = first as f32 * plane.quantisation[0];
     let mut place = 1;
-    while place < 64 {
+    while place < plane.looked_at {
         bits.refill();
         let entry = plane.ac.look_up(bits)?;
         if entry.symbol == 0 {
             // The end of the block.
             bits.skip(entry.bits());
-            break;
+            return Some(first);
         }
         if entry.size() == 0 && entry.run() != 15 {
             return None;
         }
         place += entry.run();
-        if place >= plane.looked_at {
-            bits.skip(entry.bits());
-            place += 1;
-            continue;
+        if place > 63 {
+            // More coefficients than a block has.
+            return None;
         }
         let value = bits.value(entry) as f32;
         block[usize::from(ZIGZAG[place])] = value * plane.quantisation[place];
         place += 1;
     }
-    // Not if there are more coefficients than a block has.
-    (place <= 64).then_some(first)
+    if place < 64 {
+        step_over(bits, plane.ac, place)?;
+    }
+    Some(first)
+}
+
+/// Takes the coefficients of a block from `place` on; `None` if there are no such ones.
+#[inline(always)]
+fn step_over(bits: &mut Bits, ac: &Huffman, mut place: usize) -> Option<()> {
+    loop {
+        bits.refill();
+        // As many bits as are held are enough for two of those that are looked up.
+        for _ in 0..2 {
+            let mut step = ac.steps[(bits.held >> (64 - LOOKED_UP)) as usize];
+            let is_long = step.bits == 0;
+            if is_long {
+                bits.refill();
+                step = Step::of(ac.search(bits)?);
+                if step.bits == 0 {
+                    return None;
+                }
+            }
+            bits.skip(u32::from(step.bits));
+            place += usize::from(step.coefficients);
+            if place > 63 {
+                // Either the last one or the end of the block was just met.
+                return (place == 64 || step.coefficients == END).then_some(());
+            }
+            if is_long {
+                break;
+            }
+        }
+    }
 }
 
 /// A code's symbol, and how many bits code and value have together.
@@ -352,12 +382,45 @@ impl Entry {
     }
 }
 
+/// What it takes to step over a code and its value.
+#[derive(Clone, Copy, Default)]
+struct Step {
+    /// Coefficients that they stand for; [`END`] if they are the last.
+    coefficients: u8,
+    /// None where there is no such code, or it is not looked up.
+    bits: u8,
+}
+
+const END: u8 = 128;
+
+impl Step {
+    /// Of a coefficient that is not a block's first.
+    fn of(entry: Entry) -> Self {
+        let coefficients = match entry.symbol {
+            0 => END,
+            // Sixteen zeros.
+            0xF0 => 16,
+            symbol if symbol & 0xF == 0 => return Step::default(),
+            symbol => (symbol >> 4) + 1,
+        };
+        match entry.code_bits {
+            0 => Step::default(),
+            _ => Step {
+                coefficients,
+                bits: entry.bits() as u8,
+            },
+        }
+    }
+}
+
 /// Codes up to this length are looked up, longer ones searched for.
 const LOOKED_UP: u32 = 10;
 
 struct Huffman {
     /// By the next bits; no bits where the code is longer or none.
     entries: Box<[Entry; 1 << LOOKED_UP]>,
+    /// The same for stepping over.
+    steps: Box<[Step; 1 << LOOKED_UP]>,
     /// Of each length, the first code behind those of this length, as 16 bits.
     ends: [u32; 17],
     /// Of each length, what a code's place among the symbols is more than its number.
@@ -393,6 +456,7 @@ impl Huffman {
             code <<= 1;
         }
         Some(Huffman {
+            steps: Box::new(entries.map(Step::of)),
             entries,
             ends,
             offsets,
@@ -558,21 +622,26 @@ fn samples<const WIDTH: usize, const HEIGHT: usize>(
     stride: usize,
 ) {
     let (across, down) = (basis::<WIDTH>(), basis::<HEIGHT>());
+    // The innermost loops go along a line, so that the compiler does it in one instruction.
     let mut lines = [[0.0; WIDTH]; HEIGHT];
     for (row, line) in lines.iter_mut().enumerate() {
-        for (x, sample) in line.iter_mut().enumerate() {
-            for frequency in 0..WIDTH {
-                *sample += block[row * 8 + frequency] * across[frequency][x];
+        for frequency in 0..WIDTH {
+            let coefficient = block[row * 8 + frequency];
+            for (sample, factor) in line.iter_mut().zip(&across[frequency]) {
+                *sample += coefficient * factor;
             }
         }
     }
     for y in 0..HEIGHT {
-        for x in 0..WIDTH {
-            let mut sample = 128.5;
-            for frequency in 0..HEIGHT {
-                sample += lines[frequency][x] * down[frequency][y];
+        let mut samples = [128.5; WIDTH];
+        for (line, factors) in lines.iter().zip(down) {
+            for (sample, value) in samples.iter_mut().zip(line) {
+                *sample += value * factors[y];
             }
-            out[y * stride + x] = sample as u8;
+        }
+        let out = &mut out[y * stride..][..WIDTH];
+        for (level, sample) in out.iter_mut().zip(samples) {
+            *level = sample as u8;
         }
     }
 }
@@ -625,37 +694,43 @@ fn basis<const SIDE: usize>() -> &'static [[f32; 8]; 8] {
 
 /// Colours as JFIF has them.
 fn to_rgb(planes: &[Plane], width: usize, height: usize) -> Vec<u8> {
-    let mut rgb = Vec::with_capacity(width * height * 3);
-    let line = |plane: usize, y: usize| {
-        let Plane {
-            stride, samples, ..
-        } = &planes[plane];
-        &samples[y * stride..y * stride + width]
-    };
-    for y in 0..height {
-        if planes.len() == 1 {
-            rgb.extend(line(0, y).iter().flat_map(|&level| [level; 3]));
-            continue;
+    let mut rgb = vec![0; width * height * 3];
+    for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
+        let out = out.as_chunks_mut::<3>().0.iter_mut();
+        let line = |plane: &Plane| {
+            let begin = y * plane.stride;
+            begin..begin + width
+        };
+        match planes {
+            [luma, blue, red] => {
+                let colours = blue.samples[line(blue)].iter().zip(&red.samples[line(red)]);
+                let levels = luma.samples[line(luma)].iter().zip(colours);
+                for (pixel, (&luma, (&blue, &red))) in out.zip(levels) {
+                    *pixel = colour(luma, blue, red);
+                }
+            }
+            _ => {
+                let levels = &planes[0].samples[line(&planes[0])];
+                for (pixel, &level) in out.zip(levels) {
+                    *pixel = [level; 3];
+                }
+            }
         }
-        let colours = line(1, y).iter().zip(line(2, y));
-        rgb.extend(
-            line(0, y)
-                .iter()
-                .zip(colours)
-                .flat_map(|(&y, (&blue, &red))| {
-                    // In 65536ths, with a half for rounding.
-                    let level = (i32::from(y) << 16) + (1 << 15);
-                    let (blue, red) = (i32::from(blue) - 128, i32::from(red) - 128);
-                    [
-                        level + 91_881 * red,
-                        level - 22_554 * blue - 46_802 * red,
-                        level + 116_130 * blue,
-                    ]
-                    .map(|level| (level >> 16).clamp(0, 255) as u8)
-                }),
-        );
     }
     rgb
+}
+
+#[inline(always)]
+fn colour(luma: u8, blue: u8, red: u8) -> [u8; 3] {
+    // In 65536ths, with a half for rounding.
+    let level = (i32::from(luma) << 16) + (1 << 15);
+    let (blue, red) = (i32::from(blue) - 128, i32::from(red) - 128);
+    [
+        level + 91_881 * red,
+        level - 22_554 * blue - 46_802 * red,
+        level + 116_130 * blue,
+    ]
+    .map(|level| (level >> 16).clamp(0, 255) as u8)
 }
 
 #[cfg(test)]
