@@ -30,7 +30,7 @@ PACKAGES := $(CURDIR)/.python
 WAREHOUSE_PACKAGES := $(CURDIR)/.python-warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers test-readers torture million test-delta doctor peak samples clean prerequisites
+.PHONY: help annotate build truth test format lint unit readers test-readers torture million test-delta doctor bench bench-peers peak samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
@@ -81,6 +81,13 @@ million: build ## Measure nights over FILES=1000000 files
 test-delta: prerequisites $(FETCHED) $(WAREHOUSE_PACKAGES)/installed ## Publish to Delta Lake tables, and read them with other readers
 	$(CARGO) test --locked --profile warehouse --features delta --lib --test it -- warehouse:: publish::
 	PYTHONPATH=$(WAREHOUSE_PACKAGES) $(PYTHON) tests/warehouse/delta.py $(TARGET)/warehouse/showtell
+
+bench: prerequisites $(FETCHED) ## Measure each stage alone: ARGS=beam_search for one of them
+	$(CARGO) bench --locked --bench stages -- $(ARGS)
+
+bench-peers: prerequisites $(FETCHED) ## Compare with PyTorch, OpenVINO, Pillow, pyarrow (fetches 3 GB): ARGS=...
+	$(CARGO) build --release --locked --example peer
+	$(PYTHON) benches/peers/run.py $(TARGET)/release/examples/peer $(ARGS)
 
 doctor: build ## Tell what this machine has, and what is missing
 	$(TARGET)/release/showtell doctor

@@ -29,6 +29,35 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
+/// An image as it is shown, or in small.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Width and height of the whole, in pixels.
+    pub size: (u32, u32),
+    /// One `by`th of it in each direction; a part of a pixel that is left over is one more.
+    pub picture: Picture,
+    /// 1, 2, 4 or 8.
+    pub by: u32,
+}
+
+/// As [`decode`], but at a half, a quarter or an eighth of its size where that is quicker and the
+/// shorter side keeps at least `side` pixels.
+pub fn decode_at_least(loaded: &Loaded, limits: &Limits, side: u32) -> Result<Shown, Failure> {
+    guarded(loaded.format, || {
+        let header = Header::read(loaded)?;
+        header.check(limits)?;
+        if let Some(shown) = header.reduced(side) {
+            return Ok(shown);
+        }
+        let picture = header.pixels(limits)?;
+        Ok(Shown {
+            size: (picture.width, picture.height),
+            picture,
+            by: 1,
+        })
+    })
+}
+
 /// The pixels of an image. A failure's stage is [`super::Stage::Decode`].
 pub fn decode(loaded: &Loaded, limits: &Limits) -> Result<Picture, Failure> {
     guarded(loaded.format, || {
@@ -174,6 +203,33 @@ impl<'a> Header<'a> {
         Ok(())
     }
 
+    /// The picture in small, if that is possible and leaves the shorter side at least `side` pixels.
+    fn reduced(&self, side: u32) -> Option<Shown> {
+        let Source::Jpeg(jpeg) = &self.source else {
+            return None;
+        };
+        let (width, height) = self.stored;
+        let fits = |by: &u32| {
+            // Turned around, a part of a pixel would lie on the side where none is expected.
+            let is_whole = width.is_multiple_of(*by) && height.is_multiple_of(*by);
+            width.min(height) / by >= side
+                && (is_whole || self.orientation == Orientation::NoTransforms)
+        };
+        let by = [8, 4, 2].into_iter().find(fits)?;
+        let reduced = jpeg.read_reduced(by)?;
+        let (across, down) = (reduced.width as u32, reduced.height as u32);
+        let picture = upright(across, down, reduced.rgb, self.orientation)?;
+        Some(Shown {
+            size: if swaps_sides(self.orientation) {
+                (height, width)
+            } else {
+                (width, height)
+            },
+            picture,
+            by,
+        })
+    }
+
     fn pixels(self, limits: &Limits) -> Result<Picture, Unfit> {
         let (width, height) = self.stored;
         let rgb = match self.source {
@@ -194,17 +250,21 @@ impl<'a> Header<'a> {
                 flatten(DynamicImage::from_decoder(decoder)?).into_raw()
             }
         };
-        let image = RgbImage::from_raw(width, height, rgb).ok_or_else(|| {
+        upright(width, height, rgb, self.orientation).ok_or_else(|| {
             Unfit::Broken("its decoder gave fewer pixels than its header claims".to_owned())
-        })?;
-        let mut image = DynamicImage::ImageRgb8(image);
-        image.apply_orientation(self.orientation);
-        Ok(Picture {
-            width: image.width(),
-            height: image.height(),
-            rgb: image.into_rgb8().into_raw(),
         })
     }
+}
+
+/// Pixels as they are shown; `None` if they are not as many as they should be.
+fn upright(width: u32, height: u32, rgb: Vec<u8>, orientation: Orientation) -> Option<Picture> {
+    let mut image = DynamicImage::ImageRgb8(RgbImage::from_raw(width, height, rgb)?);
+    image.apply_orientation(orientation);
+    Some(Picture {
+        width: image.width(),
+        height: image.height(),
+        rgb: image.into_rgb8().into_raw(),
+    })
 }
 
 fn open(loaded: &Loaded) -> Result<Box<dyn ImageDecoder + '_>, Unfit> {

@@ -17,6 +17,7 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::decode::TRUNCATED;
+use super::reduced::{self, Reduced};
 
 /// Zeros behind the picture's data. The decoder reads up to eight bytes ahead of what it decodes;
 /// where it wants more than these, data is missing.
@@ -97,6 +98,16 @@ impl Jpeg {
         // Strict from here on: about the data, not about the headers.
         decoder.set_options(lenient.set_strict_mode(true));
         decoder.decode().map_err(reason)
+    }
+
+    /// The pixels of the picture in small, one `by`th of its size (2, 4 or 8) and as many where that is
+    /// no whole number; `None` if it has to be decoded whole.
+    pub(super) fn read_reduced(&self, by: u32) -> Option<Reduced> {
+        if self.rare || self.progressive {
+            return None;
+        }
+        let data = self.stream.len().checked_sub(READ_AHEAD)?;
+        reduced::decode(&self.stream[..data], by as usize)
     }
 
     fn read_rare(self) -> Result<Vec<u8>, String> {
@@ -221,7 +232,7 @@ impl Structure {
 fn next_marker(bytes: &[u8], position: usize) -> Option<(usize, u8)> {
     let mut from = position;
     loop {
-        let start = from + memchr(bytes.get(from..)?)?;
+        let start = from + memchr::memchr(0xFF, bytes.get(from..)?)?;
         match bytes.get(start + 1)? {
             // A stuffed byte of data, or a fill byte before a marker.
             0x00 => from = start + 2,
@@ -229,10 +240,6 @@ fn next_marker(bytes: &[u8], position: usize) -> Option<(usize, u8)> {
             &marker => return Some((start, marker)),
         }
     }
-}
-
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|&byte| byte == 0xFF)
 }
 
 #[cfg(test)]

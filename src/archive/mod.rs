@@ -14,6 +14,7 @@ mod identify;
 mod image_id;
 mod jpeg;
 mod panics;
+mod reduced;
 mod root;
 mod sniff;
 mod tiff;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use decode::{Picture, decode, dimensions};
+pub use decode::{Picture, Shown, decode, decode_at_least, dimensions};
 pub use format::Format;
 pub use identify::{LoadOutcome, Loaded, load};
 pub use image_id::{ImageId, ParseImageIdError};

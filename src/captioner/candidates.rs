@@ -4,7 +4,11 @@ use tch::{Device, Kind, Tensor};
 
 use super::Beam;
 use super::beam::{Candidate, Hypothesis};
-use super::vocabulary::{START, UNK, Vocabulary};
+use super::likeliest::likeliest;
+use super::vocabulary::{START, TokenId, UNK, Vocabulary};
+
+/// The tokens that are never emitted.
+const WITHHELD: [TokenId; 2] = [START, UNK];
 
 /// Picks the likeliest next tokens; never the start token, never one that stands for unknown words.
 pub struct Choice {
@@ -19,7 +23,7 @@ impl Choice {
     /// When the device has no room.
     pub fn new(vocabulary: &Vocabulary, device: Device) -> Result<Self, tch::TchError> {
         let mut withheld = vec![0.0f32; vocabulary.len()];
-        for token in [START, UNK] {
+        for token in WITHHELD {
             withheld[token as usize] = f32::NEG_INFINITY;
         }
         Ok(Choice {
@@ -37,6 +41,14 @@ impl Choice {
     /// When the device fails.
     pub fn best(&self, logits: &Tensor, top: usize) -> Result<Vec<Vec<Candidate>>, tch::TchError> {
         let top = top.min(self.words);
+        if logits.device() == Device::Cpu && logits.kind() == Kind::Float {
+            let logits = logits.f_contiguous()?;
+            // SAFETY: as many f32 as it says lie there, and it outlives the slice.
+            let values = unsafe {
+                std::slice::from_raw_parts(logits.data_ptr().cast::<f32>(), logits.numel())
+            };
+            return Ok(likeliest(values, self.words, &WITHHELD, top));
+        }
         let (log_probs, tokens) = logits
             .f_log_softmax(-1, Kind::Float)?
             .f_add(&self.withheld)?

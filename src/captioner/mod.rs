@@ -5,10 +5,12 @@
 
 pub mod beam;
 mod candidates;
+mod likeliest;
 pub mod model;
 pub mod show_attend_tell;
 pub mod show_tell;
 pub mod vocabulary;
+mod word_gates;
 
 use std::path::PathBuf;
 

@@ -10,6 +10,7 @@
 //!
 //! The embedding has no activation, and step -1 predicts nothing.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,14 @@ use tch::{Device, Kind, Tensor};
 
 use super::beam::{self, Candidate, Extend, Step};
 use super::candidates::{self, Choice, column};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{TokenId, Vocabulary};
+use super::word_gates::WordGates;
 use super::{Beam, Captioner, CaptionerError, Decoding};
+use crate::encoder::fused::{Linear, keep_buffers};
 use crate::encoder::weights;
+
+/// Rows that weights are laid out for: those of a batch of 64 in a search of width 3.
+const ROWS: i64 = 192;
 
 /// The `[captioner]` table of a `model.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +66,13 @@ pub struct ShowTell {
     config: ShowTellConfig,
     vocabulary: Vocabulary,
     device: Device,
-    image_embedding: [Tensor; 2],
-    word_embedding: Tensor,
-    lstm: [Tensor; 4],
-    output: [Tensor; 2],
+    image_embedding: Linear,
+    /// What an image embedding gives the gates, without bias.
+    image_gates: Tensor,
+    word_gates: RefCell<WordGates>,
+    /// What the hidden state gives the gates, and both biases.
+    hidden_gates: Linear,
+    output: Linear,
     choice: Choice,
 }
 
@@ -80,6 +89,9 @@ impl ShowTell {
         file: &Path,
         device: Device,
     ) -> Result<Self, CaptionerError> {
+        if device == Device::Cpu {
+            keep_buffers();
+        }
         let mut weights = weights::read(file)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(vocabulary.to_text().as_bytes());
@@ -99,25 +111,33 @@ impl ShowTell {
             out_weight,
             out_bias,
         ] = tensors(config, vocabulary.len() as i64).map(load);
+        let (image_weight, image_bias) = (image_weight?, image_bias?);
+        let (word_embedding, w_ih) = (word_embedding?, w_ih?);
+        let (w_hh, b_ih, b_hh) = (w_hh?, b_ih?, b_hh?);
+        let (out_weight, out_bias) = (out_weight?, out_bias?);
         Ok(ShowTell {
-            image_embedding: [image_weight?, image_bias?],
-            word_embedding: word_embedding?,
-            lstm: [w_ih?, w_hh?, b_ih?, b_hh?],
-            output: [out_weight?, out_bias?],
             id: format!("show-and-tell-{}", weights::short(&hasher)),
             config: config.clone(),
             choice: Choice::new(&vocabulary, device)?,
             vocabulary,
             device,
+            image_embedding: Linear::new(image_weight, image_bias, ROWS)?,
+            image_gates: w_ih.shallow_clone(),
+            word_gates: RefCell::new(WordGates::new(word_embedding, w_ih)?),
+            hidden_gates: Linear::new(w_hh, b_ih.f_add(&b_hh)?, ROWS)?,
+            output: Linear::new(out_weight, out_bias, ROWS)?,
         })
     }
 
-    /// One step of the LSTM. `input`: `[rows, embedding]`; `state`: hidden and cell, each
-    /// `[rows, hidden]`.
+    /// One step of the LSTM. `input`: what the input gives the gates, `[rows, 4 * hidden]`; `state`:
+    /// hidden and cell, each `[rows, hidden]`.
     fn step(&self, input: &Tensor, state: &[Tensor; 2]) -> Result<[Tensor; 2], tch::TchError> {
-        let [w_ih, w_hh, b_ih, b_hh] = &self.lstm;
-        let state = [&state[0], &state[1]];
-        let (hidden, cell) = input.f_lstm_cell(&state, w_ih, w_hh, Some(b_ih), Some(b_hh))?;
+        let [hidden, cell] = state;
+        let gates = self.hidden_gates.apply(hidden)?.f_add_(input)?;
+        let gates = gates.f_chunk(4, 1)?;
+        let new = gates[0].f_sigmoid()?.f_mul_(&gates[2].f_tanh()?)?;
+        let cell = gates[1].f_sigmoid()?.f_mul_(cell)?.f_add_(&new)?;
+        let hidden = gates[3].f_sigmoid()?.f_mul_(&cell.f_tanh()?)?;
         Ok([hidden, cell])
     }
 }
@@ -151,8 +171,8 @@ impl Captioner for ShowTell {
         let features = Tensor::f_from_slice(features)?
             .f_view([pictures as i64, dimensions as i64])?
             .f_to_device(self.device)?;
-        let [weight, bias] = &self.image_embedding;
-        let image = features.f_linear(weight, Some(bias))?;
+        let image = self.image_embedding.apply(&features)?;
+        let image = image.f_linear(&self.image_gates, None::<&Tensor>)?;
         let zeros = || {
             let shape = [pictures as i64, self.config.hidden];
             Tensor::f_zeros(shape, (Kind::Float, self.device))
@@ -180,17 +200,15 @@ impl Step for Stepper<'_> {
     ) -> Result<Vec<Vec<Candidate>>, tch::TchError> {
         let model = self.model;
         let parents = column(rows.iter().map(|row| row.row as i64), model.device)?;
-        let tokens = column(rows.iter().map(|row| i64::from(row.token)), model.device)?;
-        let words = model.word_embedding.f_index_select(0, &tokens)?;
+        let tokens: Vec<TokenId> = rows.iter().map(|row| row.token).collect();
+        let words = model.word_gates.borrow_mut().of(&tokens)?;
         let [hidden, cell] = &self.state;
         let parents = [
             hidden.f_index_select(0, &parents)?,
             cell.f_index_select(0, &parents)?,
         ];
         self.state = model.step(&words, &parents)?;
-
-        let [weight, bias] = &model.output;
-        let logits = self.state[0].f_linear(weight, Some(bias))?;
+        let logits = model.output.apply(&self.state[0])?;
         model.choice.best(&logits, top)
     }
 }

@@ -198,10 +198,11 @@ impl Trial {
                 return trial;
             }
         };
-        let auto = Precision::Auto.resolve(device, runtime).ok();
+        let cpu = Cpu::detect();
+        let auto = Precision::Auto.resolve(device, runtime, &cpu).ok();
         for precision in [Precision::Fp32, Precision::Bf16, Precision::Fp16] {
             // What the device has no units for is not a fault.
-            let Ok(kind) = precision.resolve(device, runtime) else {
+            let Ok(kind) = precision.resolve(device, runtime, &cpu) else {
                 continue;
             };
             match try_out(device, kind) {

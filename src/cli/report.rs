@@ -130,6 +130,7 @@ fn log_only(summary: &RunSummary, terminal: &Terminal) -> bool {
             deleted = counts.deleted,
             embedded = counts.embedded,
             seconds = seconds(summary),
+            slowest_stage = summary.slowest_stage(),
             "run finished"
         );
     }
@@ -194,7 +195,27 @@ fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
     if summary.bytes_read > 0 {
         writeln!(text, "  {} read", HumanBytes(summary.bytes_read))?;
     }
+    if let Some(stages) = stages(summary) {
+        writeln!(text, "  {stages}")?;
+    }
     Ok(())
+}
+
+/// The slowest stage, and how busy all of them were.
+fn stages(summary: &RunSummary) -> Option<String> {
+    let slowest = summary.slowest_stage()?;
+    let rate = summary.stages.get(slowest)?.rate;
+    let whole = Some(seconds(summary)).filter(|whole| *whole > 0.0)?;
+    let busy: Vec<String> = summary
+        .stages
+        .iter()
+        .filter(|(_, stage)| stage.items > 0)
+        .map(|(name, stage)| format!("{name} {:.0} %", 100.0 * stage.seconds / whole))
+        .collect();
+    Some(format!(
+        "slowest stage: {slowest}, {rate:.1} a second; busy: {}",
+        busy.join(", ")
+    ))
 }
 
 /// Uri, caption and score of the first images that this run captioned.

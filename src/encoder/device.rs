@@ -33,7 +33,7 @@ pub enum DeviceChoice {
 /// Which floating-point type to compute in, as the user says it: `auto`, `fp32`, `bf16` or `fp16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Precision {
-    /// fp32 on a CPU; on a GPU the fastest type that it has units for.
+    /// The fastest type that the device has units for.
     #[default]
     Auto,
     Fp32,
@@ -139,14 +139,18 @@ impl DeviceChoice {
 impl Precision {
     /// The type to compute in on `device`.
     ///
-    /// `auto` on a CPU is fp32, whatever [`Cpu::computes_bf16`] says: fp32 scores agree between
-    /// machines within 1e-4, bf16 scores do not, and a table should not change with the machine that
-    /// wrote it. This is the place where a measured gain would change that. `auto` on a GPU is bf16
-    /// from compute capability 8.0 (Ampere), fp16 from 7.0 (Volta, the first tensor cores), fp32 below.
+    /// `auto` on a CPU is bf16 where [`Cpu::computes_bf16`], fp32 elsewhere: twice as fast, at a cost
+    /// to features and captions that docs/performance.md tells. `auto` on a GPU is bf16 from compute
+    /// capability 8.0 (Ampere), fp16 from 7.0 (Volta, the first tensor cores), fp32 below.
     ///
     /// # Errors
     /// A type that was asked for by name and that the device has no units for.
-    pub fn resolve(self, device: Device, runtime: &Runtime) -> Result<Kind, DeviceError> {
+    pub fn resolve(
+        self,
+        device: Device,
+        runtime: &Runtime,
+        cpu: &Cpu,
+    ) -> Result<Kind, DeviceError> {
         let refuse = |device: String, reason: &str| {
             Err(DeviceError::UnsupportedPrecision {
                 precision: self,
@@ -156,6 +160,7 @@ impl Precision {
         };
         let Device::Cuda(index) = device else {
             return match self {
+                Precision::Auto if cpu.computes_bf16() => Ok(Kind::BFloat16),
                 Precision::Auto | Precision::Fp32 => Ok(Kind::Float),
                 Precision::Bf16 => Ok(Kind::BFloat16),
                 Precision::Fp16 => refuse(
@@ -294,6 +299,17 @@ mod tests {
         })
     }
 
+    fn cpu(avx512_bf16: bool) -> Cpu {
+        Cpu {
+            model: None,
+            threads: 1,
+            avx2: true,
+            avx512: avx512_bf16,
+            avx512_bf16,
+            amx_bf16: false,
+        }
+    }
+
     fn no_driver() -> Runtime {
         with(Cuda::NoDriver {
             reason: "there is no NVIDIA driver on this machine".into(),
@@ -371,7 +387,9 @@ mod tests {
     #[test]
     fn precision_follows_what_the_device_can_do() {
         let runtime = gpus(&[Some((9, 0)), Some((7, 5)), Some((6, 1)), None]);
-        let on = |precision: Precision, index| precision.resolve(Device::Cuda(index), &runtime);
+        let on = |precision: Precision, index| {
+            precision.resolve(Device::Cuda(index), &runtime, &cpu(false))
+        };
         assert_eq!(on(Precision::Auto, 0), Ok(Kind::BFloat16));
         assert_eq!(on(Precision::Auto, 1), Ok(Kind::Half));
         assert_eq!(on(Precision::Auto, 2), Ok(Kind::Float));
@@ -383,8 +401,11 @@ mod tests {
             "bf16 cannot be computed on cuda:1 (compute capability 7.5): \
              bf16 needs compute capability 8.0; take fp16"
         );
-        let on_cpu = |precision: Precision| precision.resolve(Device::Cpu, &runtime);
-        assert_eq!(on_cpu(Precision::Auto), Ok(Kind::Float));
+        let on_cpu = |precision: Precision| precision.resolve(Device::Cpu, &runtime, &cpu(true));
+        assert_eq!(on_cpu(Precision::Auto), Ok(Kind::BFloat16));
+        let without = Precision::Auto.resolve(Device::Cpu, &runtime, &cpu(false));
+        assert_eq!(without, Ok(Kind::Float));
+        assert_eq!(on_cpu(Precision::Fp32), Ok(Kind::Float));
         assert_eq!(on_cpu(Precision::Bf16), Ok(Kind::BFloat16));
         assert!(on_cpu(Precision::Fp16).is_err());
     }

@@ -5,6 +5,7 @@
 //! on which device) is nobody else's business.
 
 pub mod device;
+pub(crate) mod fused;
 pub mod preprocess;
 pub mod pth;
 pub mod vgg16;

@@ -10,7 +10,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
-use crate::archive::Picture;
+use crate::archive::{Picture, Shown};
 
 /// How an encoder wants its pictures. Read from `model.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,7 +147,8 @@ impl Preprocess {
     /// Only what ends up in the square is computed, so a picture of 1x5000 pixels costs no more
     /// than another.
     pub fn apply(&self, picture: &Picture) -> Result<Vec<u8>, PreprocessError> {
-        self.cut(picture, half_to_even, half_to_even)
+        let size = (picture.width, picture.height);
+        self.square(picture, (size, 1), half_to_even, half_to_even)
     }
 
     /// As [`apply`](Self::apply), but with the square cut out elsewhere: `left` and `top` are the
@@ -160,13 +161,28 @@ impl Preprocess {
     ) -> Result<Vec<u8>, PreprocessError> {
         let part = |share: f64| move |rest: u64| ((rest + 1) as f64 * share) as u64;
         let within = |share: f64| move |rest: u64| part(share)(rest).min(rest);
-        self.cut(picture, within(left), within(top))
+        let size = (picture.width, picture.height);
+        self.square(picture, (size, 1), within(left), within(top))
     }
 
-    /// `left` and `top` tell, of so many pixels that are cut off, how many lie before the square.
-    fn cut(
+    /// The shorter side of a picture that is good enough to be resized from: twice what it becomes, so
+    /// that the filter of [`Preprocess::apply`] still has several pixels to each.
+    pub fn least_side(&self) -> u32 {
+        2 * self.resize.size()
+    }
+
+    /// As [`Preprocess::apply`], of a picture that was decoded in small.
+    pub fn apply_to_shown(&self, shown: &Shown) -> Result<Vec<u8>, PreprocessError> {
+        let whole = (shown.size, shown.by);
+        self.square(&shown.picture, whole, half_to_even, half_to_even)
+    }
+
+    /// `whole` is the size of the whole and by how much `picture` is smaller; `left` and `top` tell, of
+    /// so many pixels that are cut off, how many lie before the square.
+    fn square(
         &self,
         picture: &Picture,
+        whole: ((u32, u32), u32),
         left: impl Fn(u64) -> u64,
         top: impl Fn(u64) -> u64,
     ) -> Result<Vec<u8>, PreprocessError> {
@@ -185,7 +201,7 @@ impl Preprocess {
         let source = ImageRef::new(width, height, &picture.rgb, PixelType::U8x3)
             .map_err(|_| wrong_picture())?;
 
-        let (across, down) = self.spans(width, height, left, top);
+        let (across, down) = self.spans(whole, left, top);
         let rows = down.reach(height);
 
         // Pillow goes across first and rounds to levels in between. Only the rows that the second
@@ -207,7 +223,7 @@ impl Preprocess {
 
     /// What of a picture of `width` × `height` ends up in the square.
     pub fn window(&self, width: u32, height: u32) -> Window {
-        let (across, down) = self.spans(width, height, half_to_even, half_to_even);
+        let (across, down) = self.spans(((width, height), 1), half_to_even, half_to_even);
         Window {
             left: across.begin,
             top: down.begin,
@@ -216,18 +232,17 @@ impl Preprocess {
         }
     }
 
-    /// What the square shows of a picture, across and down.
+    /// What the square shows of a picture, across and down; arguments as of [`Preprocess::square`].
     fn spans(
         &self,
-        width: u32,
-        height: u32,
+        ((width, height), by): ((u32, u32), u32),
         left: impl Fn(u64) -> u64,
         top: impl Fn(u64) -> u64,
     ) -> (Span, Span) {
         let (resized_width, resized_height) = self.resize.of(width, height);
         (
-            Span::of(width, resized_width, self.crop, left),
-            Span::of(height, resized_height, self.crop, top),
+            Span::of(width, by, resized_width, self.crop, left),
+            Span::of(height, by, resized_height, self.crop, top),
         )
     }
 }
@@ -266,15 +281,16 @@ struct Span {
 }
 
 impl Span {
-    /// What `crop` pixels show of a line of `length` pixels that is resized to `resized`; `before` tells,
-    /// of so many pixels that are cut off, how many lie before them.
-    fn of(length: u32, resized: u64, crop: u32, before: impl Fn(u64) -> u64) -> Self {
-        let scale = f64::from(length) / resized as f64;
+    /// What `crop` pixels show of a line of `length` pixels, of which one `by`th is there, that is resized
+    /// to `resized`; `before` tells, of so many pixels that are cut off, how many lie before them.
+    fn of(length: u32, by: u32, resized: u64, crop: u32, before: impl Fn(u64) -> u64) -> Self {
+        let length = f64::from(length) / f64::from(by);
+        let scale = length / resized as f64;
         let begin = before(resized.saturating_sub(crop.into())) as f64 * scale;
         Self {
             begin,
             // Rounding may carry the end past the last pixel by a hair, which would be refused.
-            length: (f64::from(crop) * scale).min(f64::from(length) - begin),
+            length: (f64::from(crop) * scale).min(length - begin),
             scale,
         }
     }

@@ -192,6 +192,25 @@ impl Counts {
 }
 
 impl RunSummary {
+    /// The stage that the others waited for: of those that did anything, the one that was busy longest.
+    /// Encoding and captioning take turns on one thread, so they count together, and the longer one is
+    /// named.
+    pub fn slowest_stage(&self) -> Option<&str> {
+        let seconds = |name: &str| self.stages.get(name).map_or(0.0, |stage| stage.seconds);
+        let busy = |name: &str| match name {
+            "encode" | "caption" => seconds("encode") + seconds("caption"),
+            _ => seconds(name),
+        };
+        self.stages
+            .iter()
+            .filter(|(_, stage)| stage.items > 0)
+            .map(|(name, _)| name.as_str())
+            .max_by(|a, b| {
+                let busier = busy(a).total_cmp(&busy(b));
+                busier.then(seconds(a).total_cmp(&seconds(b)))
+            })
+    }
+
     /// Makes the summary durable under its name.
     pub fn write(&self, layout: &Layout) -> Result<(), SummaryError> {
         let path = layout.summary(&self.run_id);
@@ -295,6 +314,26 @@ mod tests {
         let back = RunSummary::read(&layout, &run_id(1)).unwrap();
         assert_eq!(back, Some(summary()));
         assert_eq!(back.unwrap().stages["encode"].rate, 2.0);
+    }
+
+    #[test]
+    fn the_slowest_stage_is_of_the_thread_that_was_busy_longest() {
+        let check = |stages: &[(&str, u64, f64)], expected: Option<&str>| {
+            let stages = stages
+                .iter()
+                .map(|&(name, items, seconds)| (name.to_owned(), StageTime::new(items, seconds)));
+            let summary = RunSummary {
+                stages: stages.collect(),
+                ..summary()
+            };
+            assert_eq!(summary.slowest_stage(), expected);
+        };
+        check(&[("read", 9, 5.0), ("encode", 9, 4.0)], Some("read"));
+        let thread = [("read", 9, 5.0), ("encode", 9, 4.0), ("caption", 9, 2.0)];
+        check(&thread, Some("encode"));
+        // On a quiet night the walk alone has something to do.
+        check(&[("walk", 9, 0.1), ("write", 0, 0.3)], Some("walk"));
+        check(&[("walk", 0, 0.1)], None);
     }
 
     #[test]

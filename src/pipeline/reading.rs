@@ -265,10 +265,11 @@ impl<'a> ReadingStage<'a> {
         let (width, height) = archive::dimensions(loaded).unwrap_or_default();
         let bytes = u64::from(width) * u64::from(height) * BYTES_PER_PIXEL;
         let _picture = self.picture_bytes.share(bytes.min(self.limits.max_memory));
-        let decoded = archive::decode(loaded, &self.limits).and_then(|picture| {
-            let pixels = self.preprocess.apply(&picture);
+        let side = self.preprocess.least_side();
+        let decoded = archive::decode_at_least(loaded, &self.limits, side).and_then(|shown| {
+            let pixels = self.preprocess.apply_to_shown(&shown);
             let pixels = pixels.map_err(|error| Failure::decode(error.to_string()))?;
-            Ok(((picture.width, picture.height), pixels))
+            Ok((shown.size, pixels))
         });
         match decoded {
             Ok((size, pixels)) => Item::Image {

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 
 use tch::{Device, Kind};
 
-use super::{DeviceChoice, DeviceError, Precision, load_cuda};
+use super::{Cpu, DeviceChoice, DeviceError, Precision, load_cuda};
 
 /// A device and a type that were asked for and not looked for yet.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl LazyDevice {
         }
         let runtime = load_cuda();
         let device = self.device.resolve(runtime)?;
-        let kind = self.precision.resolve(device, runtime)?;
+        let kind = self.precision.resolve(device, runtime, &Cpu::detect())?;
         Ok(*self.found.get_or_init(|| (device, kind)))
     }
 }

@@ -1,6 +1,6 @@
 //! Pictures in every format against what Pillow shows, and the limits of what is decoded.
 
-use showtell::archive::{Format, Limits, Loaded, decode, dimensions};
+use showtell::archive::{Format, Limits, Loaded, decode, decode_at_least, dimensions};
 
 use super::{load_golden, loaded};
 use crate::broken::{Golden, golden_bytes, png_claiming};
@@ -34,6 +34,56 @@ fn pictures_are_what_pillow_shows() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn sequential_jpegs_are_what_pillow_shows_when_they_are_decoded_in_small() {
+    let mut reduced = Vec::new();
+    for golden in Golden::all() {
+        // Of 18x11 pixels half are left.
+        let loaded = load_golden(&golden.file);
+        let shown = decode_at_least(&loaded, &Limits::default(), 5).unwrap();
+        let (width, height) = (golden.width as usize, golden.height as usize);
+        assert_eq!(shown.size, (golden.width, golden.height), "{}", golden.file);
+        if shown.by == 1 {
+            assert_eq!(Ok(shown.picture), decode(&loaded, &Limits::default()));
+            continue;
+        }
+        assert_eq!(shown.by, 2);
+        let across = shown.picture.width as usize;
+        assert_eq!(across, width.div_ceil(2));
+        assert_eq!(shown.picture.height as usize, height.div_ceil(2));
+        let expected = golden_bytes(&golden.rgb);
+        let (mut off, mut count) = (0.0, 0.0);
+        for (y, x) in (0..height / 2).flat_map(|y| (0..width / 2).map(move |x| (y, x))) {
+            for channel in 0..3 {
+                let square = [(0, 0), (0, 1), (1, 0), (1, 1)].map(|(down, right)| {
+                    let place = (2 * y + down) * width + 2 * x + right;
+                    f32::from(expected[3 * place + channel])
+                });
+                let mean = square.iter().sum::<f32>() / 4.0;
+                off += (f32::from(shown.picture.rgb[3 * (y * across + x) + channel]) - mean).abs();
+                count += 1.0;
+            }
+        }
+        // Colours have sharp edges here, which the whole picture shows more blurred than it need be.
+        assert!(off / count < 6.0, "{}: off by {}", golden.file, off / count);
+        reduced.push(golden.file.clone());
+    }
+    reduced.sort();
+    let expected = [
+        "jpeg-420.jpg",
+        "jpeg-422.jpg",
+        "jpeg-444.jpg",
+        "jpeg-grey.jpg",
+        "jpeg-no-end-marker.jpg",
+        "jpeg-optimized.jpg",
+        "jpeg-restart.jpg",
+        "jpeg-trailing-garbage.jpg",
+        "orientation-1.jpg",
+    ];
+    // Other kinds, and bytes between the headers, are for the decoder of whole pictures.
+    assert_eq!(reduced, expected);
 }
 
 #[test]

@@ -1,0 +1,91 @@
+// Convolutions with bias and ReLU, and products, of oneDNN with weights laid out beforehand, for
+// which tch has no bindings.
+//
+// They are looked up by name when they are called, in libtorch's own table of operations, as
+// TorchScript and torch.compile do. A libtorch without oneDNN does not have them.
+
+#include <ATen/ATen.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Stack = torch::jit::Stack;
+
+std::optional<c10::OperatorHandle> find(const char *name) {
+    return c10::Dispatcher::singleton().findSchema({name, ""});
+}
+
+// Calls an operation that gives one tensor. Null if it failed, with the reason in `error`.
+at::Tensor *call(const char *name, Stack arguments, char **error) {
+    try {
+        at::AutoDispatchBelowAutograd no_gradients;
+        auto operation = find(name);
+        TORCH_CHECK(operation.has_value(), "this libtorch has no ", name);
+        operation->callBoxed(&arguments);
+        return new at::Tensor(arguments.at(0).toTensor());
+    } catch (const std::exception &exception) {
+        *error = strdup(exception.what());
+        return nullptr;
+    }
+}
+
+c10::List<int64_t> both(int64_t value) {
+    return c10::List<int64_t>({value, value});
+}
+
+} // namespace
+
+extern "C" {
+
+// Whether what follows can be called.
+bool showtell_has_prepared_operations() {
+    try {
+        return find("mkldnn::_reorder_convolution_weight").has_value() &&
+               find("mkldnn::_convolution_pointwise").has_value() &&
+               find("mkldnn::_reorder_linear_weight").has_value() &&
+               find("mkldnn::_linear_pointwise").has_value();
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
+// The weight of a 3x3 convolution with a border of one, laid out for pictures of `input_size`,
+// which has four sides.
+at::Tensor *showtell_prepare_convolution(const at::Tensor *weight, const int64_t *input_size,
+                                         char **error) {
+    c10::List<int64_t> size({input_size[0], input_size[1], input_size[2], input_size[3]});
+    return call("mkldnn::_reorder_convolution_weight",
+                {*weight, both(1), both(1), both(1), int64_t{1}, size}, error);
+}
+
+// Convolution, bias and ReLU in one.
+at::Tensor *showtell_convolution_relu(const at::Tensor *x, const at::Tensor *weight,
+                                      const at::Tensor *bias, char **error) {
+    return call("mkldnn::_convolution_pointwise",
+                {*x, *weight, *bias, both(1), both(1), both(1), int64_t{1}, std::string("relu"),
+                 c10::List<std::optional<at::Scalar>>(), c10::IValue()},
+                error);
+}
+
+// The weight of a fully connected layer, laid out for `rows` rows.
+at::Tensor *showtell_prepare_linear(const at::Tensor *weight, int64_t rows, char **error) {
+    return call("mkldnn::_reorder_linear_weight", {*weight, rows}, error);
+}
+
+// Product and bias in one.
+at::Tensor *showtell_linear(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias,
+                            char **error) {
+    return call("mkldnn::_linear_pointwise",
+                {*x, *weight, *bias, std::string("none"),
+                 c10::List<std::optional<at::Scalar>>(), c10::IValue()},
+                error);
+}
+
+} // extern "C"
