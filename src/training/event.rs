@@ -51,7 +51,7 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         saved: bool,
     },
-    /// Told once all up to this step is on the disk, so that a training can be gone on with from here.
+    /// Told before everything that it takes to go on after this step is written to disk.
     Checkpoint { step: u64 },
 }
 

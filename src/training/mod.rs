@@ -108,13 +108,13 @@ pub enum TrainingError {
     #[error(transparent)]
     Layout(#[from] crate::table::LayoutError),
     #[error(transparent)]
+    Record(#[from] record::RecordError),
+    #[error(transparent)]
     Lock(#[from] crate::nightly::LockError),
     #[error(transparent)]
     File(#[from] crate::table::FileError),
     #[error("the captions cannot be judged")]
     Evaluation(#[from] crate::evaluation::EvaluationError),
-    #[error(transparent)]
-    Record(#[from] record::RecordError),
     #[error(transparent)]
     Captioner(#[from] crate::captioner::CaptionerError),
     #[error(transparent)]

@@ -21,6 +21,7 @@ use super::drawn::Drawn;
 use super::event::{Event, Measure};
 use super::optimiser::{Group, Optimiser};
 use super::order::seed;
+use super::record::Recorder;
 use super::saving::{self, Candidate, Origin};
 use super::schedule::Place;
 use super::subject::{Loader, Subject};
@@ -61,7 +62,7 @@ pub fn train(
     command: &str,
     resume: Resume,
     stop: &AtomicBool,
-    mut tell: impl FnMut(Event),
+    mut listener: impl FnMut(Event),
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
     let folder = config.folder();
@@ -103,6 +104,16 @@ pub fn train(
         spent: started,
     };
     run.take_up(resume)?;
+    let recipe = toml::to_string(config).map_err(|error| TrainingError::Config {
+        file: config.output.clone(),
+        reason: error.to_string(),
+    })?;
+    let mut recorder = Recorder::new(folder.clone(), recipe);
+    let mut tell = |event: Event| -> Result<(), TrainingError> {
+        recorder.take(&event)?;
+        listener(event);
+        Ok(())
+    };
     captioner.set_baseline(run.progress.baseline);
     tell(Event::Started {
         steps: run.steps,
@@ -110,7 +121,7 @@ pub fn train(
         resumed_at: run.progress.step,
         parameters: run.optimiser.values(),
         words: subject.vocabulary().len(),
-    });
+    })?;
 
     let loader = Loader::start(subject.batches(), run.progress.step..run.steps);
     let mut written = run.progress.step;
@@ -134,15 +145,15 @@ pub fn train(
         } else if !step.is_multiple_of(learning.checkpoint_every) {
             continue;
         }
+        tell(Event::Checkpoint { step })?;
         run.write_checkpoint()?;
         written = step;
-        tell(Event::Checkpoint { step });
     }
     let step = run.progress.step;
     let interrupted = !run.is_done();
     if interrupted && written < step {
+        tell(Event::Checkpoint { step })?;
         run.write_checkpoint()?;
-        tell(Event::Checkpoint { step });
     }
     let outcome = Outcome {
         model: config.output.clone(),
@@ -261,7 +272,7 @@ impl Run<'_> {
         loader: &Loader,
         subject: &dyn Subject,
         captioner: &mut TrainableCaptioner,
-        tell: &mut impl FnMut(Event),
+        tell: &mut impl FnMut(Event) -> Result<(), TrainingError>,
     ) -> Result<(), TrainingError> {
         let step = self.progress.step;
         let learning = self.learning;
@@ -336,8 +347,7 @@ impl Run<'_> {
                 .iter()
                 .map(|(_, words)| words.len() + 1)
                 .sum(),
-        });
-        Ok(())
+        })
     }
 
     /// Judges the model and keeps it if it is the best so far.
@@ -347,7 +357,7 @@ impl Run<'_> {
         subject: &dyn Subject,
         captioner: &TrainableCaptioner,
         origin: &Origin,
-        tell: &mut impl FnMut(Event),
+        tell: &mut impl FnMut(Event) -> Result<(), TrainingError>,
     ) -> Result<(), TrainingError> {
         let (step, epoch) = (self.progress.step, origin.epoch);
         let loss = self.progress.epoch_loss / self.steps_per_epoch as f64;
@@ -360,7 +370,7 @@ impl Run<'_> {
                 validation: &[],
                 samples: &[],
                 saved: false,
-            });
+            })?;
             return Ok(());
         }
         let candidate = Candidate::write(config, subject, captioner, step)?;
@@ -393,7 +403,6 @@ impl Run<'_> {
             validation: &judgement.measures,
             samples: &judgement.samples,
             saved,
-        });
-        Ok(())
+        })
     }
 }

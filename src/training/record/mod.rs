@@ -18,6 +18,7 @@
 
 mod chart;
 mod curves;
+mod event;
 mod events;
 mod journal;
 mod numbers;
@@ -31,6 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parquet::errors::ParquetError;
 
 use crate::table::{DurableFile, FileError, create_dir, remove_temporaries};
+pub use event::Recorder;
 use events::EventFile;
 use journal::Journal;
 pub use numbers::{Number, Numbers, Scope};
