@@ -30,7 +30,7 @@ PACKAGES := $(CURDIR)/.python
 WAREHOUSE_PACKAGES := $(CURDIR)/.python-warehouse
 
 .DEFAULT_GOAL := help
-.PHONY: help annotate build truth test format lint unit readers test-readers torture million test-delta doctor bench bench-peers peak samples clean prerequisites
+.PHONY: help annotate build truth compare test format lint unit readers test-readers torture million test-delta doctor bench bench-peers peak samples clean prerequisites
 
 help: ## Tell what can be made
 	@echo "showtell: an archive of images becomes a table of captions"
@@ -99,6 +99,9 @@ truth: build ## Tell how much of what the demonstration model says of 1,000 unse
 		--model $(MODEL) --beam 3
 	$(TARGET)/release/showtell evaluate --references $(TARGET)/truth/scenes/scenes.json \
 		--candidates $(TARGET)/truth/out
+
+compare: build ## Learn all captioners from drawn scenes and compare them; takes most of an hour
+	$(PYTHON) scripts/compare.py --showtell $(TARGET)/release/showtell --work $(TARGET)/compare
 
 peak: build ## Tell whether the peak memory of 6,000 images is that of 600
 	$(PYTHON) tests/memory/peak.py $(TARGET)/release/showtell data/samples

@@ -12,6 +12,7 @@ use showtell::table::{Layout, PartSize};
 use showtell::upkeep::{CompactOptions, Compaction, Merged, compact, forecast};
 
 use super::exit::Exit;
+use super::output::output;
 
 /// How long superseded rows are kept unless the user says otherwise.
 pub const DEFAULT_KEEP_DAYS: u32 = 90;
@@ -68,7 +69,7 @@ pub fn run(arguments: &CompactArguments) -> anyhow::Result<Exit> {
     for damaged in &done.damaged {
         tracing::warn!("{damaged}");
     }
-    let mut text = io::stdout().lock();
+    let mut text = output();
     if arguments.json {
         serde_json::to_writer_pretty(&mut text, &done)?;
         writeln!(text)?;

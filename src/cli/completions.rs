@@ -4,6 +4,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::exit::Exit;
+use super::output::output;
 
 /// Prints the completions for a shell
 ///
@@ -15,11 +16,6 @@ pub struct CompletionsArguments {
 
 pub fn run(arguments: &CompletionsArguments) -> anyhow::Result<Exit> {
     let mut command = super::Arguments::command();
-    clap_complete::generate(
-        arguments.shell,
-        &mut command,
-        "showtell",
-        &mut std::io::stdout(),
-    );
+    clap_complete::generate(arguments.shell, &mut command, "showtell", &mut output());
     Ok(Exit::Complete)
 }

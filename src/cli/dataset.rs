@@ -2,7 +2,7 @@
 
 mod text;
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -13,6 +13,7 @@ use showtell::training::inspection::{FeatureCounts, Inspection, PictureCounts};
 use showtell::training::vocabulary::{PRESETS, Preset};
 
 use super::exit::Exit;
+use super::output::output;
 use super::run::UsageError;
 
 /// What `showtell dataset` was asked to do.
@@ -133,11 +134,8 @@ fn inspect(arguments: &InspectArguments) -> anyhow::Result<Exit> {
     } else {
         text::write(&source, &inspection, &mut printed)?;
     }
-    match io::stdout().write_all(&printed) {
-        // Whoever reads, `head` perhaps, has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Complete),
-        written => Ok(written.map(|()| Exit::Complete)?),
-    }
+    output().write_all(&printed)?;
+    Ok(Exit::Complete)
 }
 
 fn of_cache(

@@ -3,6 +3,7 @@
 mod references;
 mod told;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -14,6 +15,7 @@ use showtell::scenes;
 use showtell::table::{Outcome, PartFile, Row, Snapshot, batch_to_rows, schema};
 
 use super::exit::Exit;
+use super::output::output;
 use super::run::UsageError;
 use references::{ReferenceArguments, Wanted};
 use told::Told;
@@ -87,12 +89,12 @@ pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
         if let Some(told) = &told {
             told.add_to(&mut json)?;
         }
-        println!("{}", serde_json::to_string_pretty(&json)?);
+        writeln!(output(), "{}", serde_json::to_string_pretty(&json)?)?;
         return Ok(Exit::Complete);
     }
-    print!("{}", report.table());
+    write!(output(), "{}", report.table())?;
     if let Some(told) = &told {
-        told.print();
+        told.print()?;
     }
     Ok(Exit::Complete)
 }

@@ -3,7 +3,7 @@
 mod scenes;
 
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -18,6 +18,7 @@ use showtell::pipeline::Models;
 use super::annotate::{encoder_weights, find_model};
 use super::exit::Exit;
 use super::models::WantedModel;
+use super::output::output;
 use super::run::{DeviceArguments, UsageError};
 use super::terminal::Terminal;
 
@@ -112,7 +113,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<
     let side = encoder.preprocess().crop as usize;
     let strip = explain::strip(&pixels, &words, TILE.div_ceil(side))?;
     write(&strip, out).with_context(|| format!("cannot write {}", out.display()))?;
-    println!("{}  ({:.2})", best.caption, best.score);
+    writeln!(output(), "{}  ({:.2})", best.caption, best.score)?;
     Ok(Exit::Complete)
 }
 

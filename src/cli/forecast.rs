@@ -6,6 +6,7 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use showtell::pipeline::{Forecast, Models, RunConfig, forecast};
 
 use super::exit::Exit;
+use super::output::output;
 use super::terminal::Terminal;
 
 /// Tells what a run would do, and does nothing.
@@ -30,7 +31,7 @@ pub fn tell(config: &RunConfig, models: &Models, terminal: &Terminal) -> anyhow:
             "plan"
         );
     } else {
-        write(&forecast, &mut std::io::stdout().lock())?;
+        write(&forecast, &mut output())?;
     }
     Ok(Exit::Complete)
 }

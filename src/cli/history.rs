@@ -12,6 +12,7 @@ use showtell::upkeep::{History, RowStanding, Said};
 
 use super::columns::{Columns, left, right};
 use super::exit::Exit;
+use super::output::output;
 use super::runs::MOMENT;
 
 /// Shows what was ever said of one image: every row of every run, oldest first
@@ -40,7 +41,7 @@ pub fn run(arguments: &HistoryArguments) -> anyhow::Result<Exit> {
     for damage in &history.damaged {
         tracing::warn!("{}: {}", damage.path.display(), damage.reason);
     }
-    let mut text = io::stdout().lock();
+    let mut text = output();
     if arguments.json {
         let rows: Vec<Value> = history.rows.iter().map(row_json).collect();
         serde_json::to_writer_pretty(&mut text, &rows)?;

@@ -20,6 +20,7 @@ mod history;
 mod metrics;
 mod model;
 mod models;
+mod output;
 mod publish;
 mod report;
 mod run;
@@ -116,10 +117,10 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Compact(arguments) => compact::run(&arguments),
         Command::Publish(arguments) => publish::run(&arguments, terminal),
         Command::Model(arguments) => {
-            model::run(&arguments, &mut std::io::stdout())?;
+            model::run(&arguments, &mut output::output())?;
             Ok(Exit::Complete)
         }
-        Command::Doctor(arguments) => Ok(match doctor::run(&arguments, &mut std::io::stdout())? {
+        Command::Doctor(arguments) => Ok(match doctor::run(&arguments, &mut output::output())? {
             doctor::Verdict::Usable => Exit::Complete,
             doctor::Verdict::Unusable => Exit::SomeFailed,
         }),

@@ -48,9 +48,13 @@ pub fn run(arguments: &PublishArguments, _terminal: &Terminal) -> anyhow::Result
 
 #[cfg(feature = "delta")]
 pub fn run(arguments: &PublishArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
+    use std::io::Write;
+
     use indicatif::HumanCount;
     use showtell::table::Layout;
     use showtell::table::warehouse::{Destination, OfAnother, WarehouseError, publish};
+
+    use super::output::output;
 
     let destination: Destination = arguments.to.parse().map_err(WarehouseError::from)?;
     let environment = std::env::vars_os()
@@ -77,18 +81,20 @@ pub fn run(arguments: &PublishArguments, terminal: &Terminal) -> anyhow::Result<
             "published"
         );
     } else if published.is_new {
-        println!(
+        writeln!(
+            output(),
             "{destination} is at run {run_id}: {} added, {} changed, {} deleted; version {version}, {} rows",
             HumanCount(published.added),
             HumanCount(published.changed),
             HumanCount(published.deleted),
             HumanCount(published.rows),
-        );
+        )?;
     } else {
-        println!(
+        writeln!(
+            output(),
             "{destination} is at run {run_id} already: nothing to do; version {version}, {} rows",
             HumanCount(published.rows),
-        );
+        )?;
     }
     Ok(Exit::Complete)
 }

@@ -8,6 +8,7 @@ use showtell::captioner::model::ModelConfig;
 use showtell::nightly::{RunOutcome, RunSummary};
 use showtell::table::{Layout, Outcome, PartFile, batch_to_rows, schema};
 
+use super::output::output;
 use super::terminal::Terminal;
 
 /// Captions that are shown.
@@ -23,7 +24,7 @@ pub fn annotated(
     if log_only(summary, terminal) {
         return Ok(());
     }
-    let mut text = std::io::stdout().lock();
+    let mut text = output();
     let counts = &summary.counts;
     writeln!(text, "{}", headline(summary))?;
     writeln!(
@@ -96,7 +97,7 @@ pub fn embedded(summary: &RunSummary, out: &Path, terminal: &Terminal) -> anyhow
     if log_only(summary, terminal) {
         return Ok(());
     }
-    let mut text = std::io::stdout().lock();
+    let mut text = output();
     let counts = &summary.counts;
     writeln!(text, "{}", headline(summary))?;
     writeln!(

@@ -12,6 +12,7 @@ use showtell::upkeep::{PastRun, past_runs};
 
 use super::columns::{Columns, left, right};
 use super::exit::Exit;
+use super::output::output;
 
 /// Lists the runs of an output directory: when, how long, what came of it
 ///
@@ -37,7 +38,7 @@ pub fn run(arguments: &RunsArguments) -> anyhow::Result<Exit> {
         0 => &runs[..],
         last => &runs[runs.len().saturating_sub(last)..],
     };
-    let mut text = std::io::stdout().lock();
+    let mut text = output();
     if arguments.json {
         let runs: Vec<Value> = shown.iter().map(run_json).collect::<Result<_, _>>()?;
         serde_json::to_writer_pretty(&mut text, &runs)?;

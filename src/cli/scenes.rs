@@ -1,5 +1,6 @@
 //! `showtell scenes`: draws the demonstration data set.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,6 +8,7 @@ use clap::Args;
 use showtell::scenes::{self, Config, DESCRIPTION, Frame};
 
 use super::exit::Exit;
+use super::output::output;
 use super::run::UsageError;
 use super::terminal::Terminal;
 
@@ -51,7 +53,7 @@ pub struct ScenesArguments {
 pub fn run(arguments: &ScenesArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
     if arguments.samples {
         scenes::samples::write(&arguments.out)?;
-        println!("{}", arguments.out.display());
+        writeln!(output(), "{}", arguments.out.display())?;
         return Ok(Exit::Complete);
     }
     let frame = Frame::new(arguments.size, arguments.size)
@@ -82,6 +84,6 @@ pub fn run(arguments: &ScenesArguments, terminal: &Terminal) -> anyhow::Result<E
         bar.set_position(drawn.load(Ordering::Relaxed) as u64);
     })?;
     bar.finish_and_clear();
-    println!("{}", arguments.out.join(DESCRIPTION).display());
+    writeln!(output(), "{}", arguments.out.join(DESCRIPTION).display())?;
     Ok(Exit::Complete)
 }

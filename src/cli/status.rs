@@ -12,6 +12,7 @@ use showtell::upkeep::{PastRun, Size, Standing, past_runs};
 use super::columns::{Columns, left, right};
 use super::compact::{DEFAULT_KEEP_DAYS, options};
 use super::exit::Exit;
+use super::output::output;
 use super::runs;
 
 /// Tells how a table stands: current rows, models, last runs, sizes, what is not as it should be
@@ -38,7 +39,7 @@ pub fn run(arguments: &StatusArguments) -> anyhow::Result<Exit> {
     let standing = Standing::of(&layout, &options(DEFAULT_KEEP_DAYS, Utc::now()))?;
     let past = past_runs(&layout)?;
     let last = &past[past.len().saturating_sub(RUNS)..];
-    let mut text = io::stdout().lock();
+    let mut text = output();
     if arguments.json {
         let mut json = serde_json::to_value(&standing)?;
         let last: Result<Vec<_>, _> = last.iter().map(runs::run_json).collect();

@@ -1,5 +1,6 @@
 //! `showtell train`: learns a model as a recipe says.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use showtell::training::config::DataConfig;
 use showtell::training::{Event, Measure, Resume, TrainingConfig, train};
 
 use super::exit::Exit;
+use super::output::output;
 use super::run::UsageError;
 use super::terminal::Terminal;
 
@@ -170,7 +172,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
         true => tracing::info!("interrupted after {steps} steps; the same command goes on"),
         false => tracing::info!("learnt for {steps} steps; weights {weights}"),
     }
-    println!("{}", outcome.model.display());
+    writeln!(output(), "{}", outcome.model.display())?;
     Ok(if outcome.interrupted {
         Exit::Interrupted
     } else {

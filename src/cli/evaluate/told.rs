@@ -1,7 +1,9 @@
 //! How much of what captions say of drawn scenes is true, and whether they say what they expect.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
+use crate::cli::output::output;
 use showtell::evaluation::Report;
 use showtell::scenes::{Checker, Expectation, Tally, Truth, Verdicts};
 
@@ -38,39 +40,49 @@ impl Told {
         Ok(())
     }
 
-    pub fn print(&self) {
-        println!("\nTrue of the scenes");
+    pub fn print(&self) -> io::Result<()> {
+        writeln!(output(), "\nTrue of the scenes")?;
         for tally in Tally::of(self.verdicts.iter().copied()) {
-            println!("  {:<10} {:6.1} %", tally.name, 100.0 * tally.share_right());
+            writeln!(
+                output(),
+                "  {:<10} {:6.1} %",
+                tally.name,
+                100.0 * tally.share_right()
+            )?;
         }
-        println!(
+        writeln!(
+            output(),
             "  setting, kind and colour together  {:.1} %",
             100.0 * main_share(&self.verdicts)
-        );
+        )?;
         let found = &self.expectation;
         if found.scenes == 0 {
-            return;
+            return Ok(());
         }
         let share = |count: usize| 100.0 * count as f64 / found.scenes as f64;
-        println!(
+        writeln!(
+            output(),
             "\nSetting said where the main object is tied to another than is seen ({} scenes)",
             found.scenes
-        );
-        println!("  the one seen      {:6.1} %", share(found.seen));
-        println!(
+        )?;
+        writeln!(output(), "  the one seen      {:6.1} %", share(found.seen))?;
+        writeln!(
+            output(),
             "  the one expected  {:6.1} %  by guessing {:.1} %",
             share(found.expected),
             100.0 * found.share_expected_by_guessing
-        );
-        println!("  another           {:6.1} %", share(found.other));
-        println!("  none              {:6.1} %", share(found.none));
+        )?;
+        writeln!(output(), "  another           {:6.1} %", share(found.other))?;
+        writeln!(output(), "  none              {:6.1} %", share(found.none))?;
         if found.expected + found.other > 0 {
-            println!(
+            writeln!(
+                output(),
                 "  of the wrong ones, expected  {:.1} %  by chance {:.1} %",
                 100.0 * found.share_of_wrong,
                 100.0 * found.share_of_wrong_by_chance
-            );
+            )?;
         }
+        Ok(())
     }
 }
 

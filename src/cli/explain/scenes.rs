@@ -1,6 +1,7 @@
 //! `showtell explain --scenes`: how often a model looked at the drawn object that it named.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
@@ -15,6 +16,7 @@ use showtell::scenes::{self, DESCRIPTION, Kind, Truth};
 use super::super::run::UsageError;
 use super::super::terminal::Terminal;
 use super::read;
+use crate::cli::output::output;
 
 /// Scenes that are read and captioned at once.
 const TOGETHER: usize = 32;
@@ -55,25 +57,36 @@ pub fn run(
     })?;
     bar.finish_and_clear();
     if json {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
+        writeln!(output(), "{}", serde_json::to_string_pretty(&outcome)?)?;
         return Ok(());
     }
-    println!("scenes                               {:>8}", outcome.scenes);
-    println!("words for objects that are shown     {:>8}", outcome.words);
-    println!(
+    writeln!(
+        output(),
+        "scenes                               {:>8}",
+        outcome.scenes
+    )?;
+    writeln!(
+        output(),
+        "words for objects that are shown     {:>8}",
+        outcome.words
+    )?;
+    writeln!(
+        output(),
         "  looked at most in the object's box {:>8.1} %  by chance {:.1} %",
         100.0 * outcome.share,
         100.0 * outcome.share_by_chance
-    );
-    println!(
+    )?;
+    writeln!(
+        output(),
         "words for objects that are not shown {:>8}",
         outcome.not_shown
-    );
+    )?;
     if outcome.out_of_sight > 0 {
-        println!(
+        writeln!(
+            output(),
             "words for objects out of sight       {:>8}",
             outcome.out_of_sight
-        );
+        )?;
     }
     Ok(())
 }
