@@ -13,6 +13,13 @@ pub fn keep_memory_level() {
     glibc::keep_memory_level();
 }
 
+/// Lets freed memory be used again instead of going back to the system: each step of a training
+/// allocates the same blocks, and the system would zero their pages every time.
+pub fn reuse_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::reuse_memory();
+}
+
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc {
     use std::ffi::c_int;
@@ -20,7 +27,11 @@ mod glibc {
     /// From this size on a block is large, in bytes. Each costs the system's zeroing of its pages.
     const LARGE: c_int = 4 << 20;
 
+    /// The most that glibc takes for it.
+    const LARGEST: c_int = 32 << 20;
+
     /// Of `malloc.h`.
+    const M_TRIM_THRESHOLD: c_int = -1;
     const M_MMAP_THRESHOLD: c_int = -3;
     const M_ARENA_MAX: c_int = -8;
 
@@ -29,7 +40,15 @@ mod glibc {
     }
 
     pub fn keep_memory_level() {
-        for (parameter, value) in [(M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, LARGE)] {
+        set(&[(M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, LARGE)]);
+    }
+
+    pub fn reuse_memory() {
+        set(&[(M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, c_int::MAX)]);
+    }
+
+    fn set(settings: &[(c_int, c_int)]) {
+        for &(parameter, value) in settings {
             // SAFETY: any values may be given; those that make no sense change nothing.
             let accepted = unsafe { mallopt(parameter, value) };
             if accepted == 0 {

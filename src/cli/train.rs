@@ -89,6 +89,7 @@ impl TrainArguments {
 
 pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = arguments.config()?;
+    super::allocator::reuse_memory();
     let device = arguments.device.resolve(load_cuda())?;
     let stop = super::stop_flag()?;
     let resume = match arguments.restart {
