@@ -4,6 +4,8 @@
 //! asked for twice is done twice; only weights stay. Files and figures cross as raw little-endian
 //! f32, so that both sides can be seen to have done the same.
 
+// Trainings have ways of their own.
+#[allow(dead_code)]
 #[path = "../src/cli/allocator.rs"]
 mod allocator;
 

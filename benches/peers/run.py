@@ -253,7 +253,7 @@ def arguments():
     parser.add_argument("--python", help="an interpreter that has the others")
     parser.add_argument("--venv", type=pathlib.Path, default=pathlib.Path.home() / ".cache/showtell-peers")
     parser.add_argument("--photographs", type=pathlib.Path, help="a folder of JPEGs, of about 500 x 375")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--images", type=int, default=32, help="through the full-size network, each round")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--archive", type=int, default=48, help="images of the archive")

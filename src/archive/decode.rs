@@ -141,7 +141,7 @@ struct Header<'a> {
 }
 
 enum Source<'a> {
-    Jpeg(Jpeg),
+    Jpeg(Jpeg<'a>),
     Tiff(Box<Tiff>),
     Other(Box<dyn ImageDecoder + 'a>),
 }

@@ -24,10 +24,10 @@ use super::reduced::{self, Reduced};
 const READ_AHEAD: usize = 9;
 
 /// A JPEG whose headers were read.
-pub(super) struct Jpeg {
+pub(super) struct Jpeg<'a> {
     /// The file up to its end marker, which is left out of a sequential picture: the decoder takes
     /// it for licence to invent what is missing before it.
-    stream: Vec<u8>,
+    stream: &'a [u8],
     rare: bool,
     pub width: u32,
     pub height: u32,
@@ -38,23 +38,19 @@ pub(super) struct Jpeg {
     pub exif: Option<Vec<u8>>,
 }
 
-impl Jpeg {
-    pub(super) fn new(bytes: &[u8]) -> Result<Self, String> {
+impl<'a> Jpeg<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, String> {
         let structure = Structure::of(bytes);
         let rare = structure.is_rare();
-        let mut stream;
-        if structure.progressive || rare {
-            if !structure.complete {
-                return Err(TRUNCATED.to_owned());
-            }
-            stream = bytes.to_vec();
+        let stream = if !structure.progressive && !rare {
+            &bytes[..structure.data_end]
+        } else if structure.complete {
+            bytes
         } else {
-            stream = Vec::with_capacity(structure.data_end + READ_AHEAD);
-            stream.extend_from_slice(&bytes[..structure.data_end]);
-            stream.resize(structure.data_end + READ_AHEAD, 0);
-        }
+            return Err(TRUNCATED.to_owned());
+        };
 
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&stream[..]), options());
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), options());
         decoder.decode_headers().map_err(reason)?;
         let (Some((width, height)), Some(colours)) =
             (decoder.dimensions(), decoder.input_colorspace())
@@ -93,7 +89,16 @@ impl Jpeg {
             ColorSpace::RGB
         };
         let lenient = options().jpeg_set_out_colorspace(colours);
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&self.stream[..]), lenient);
+        let mut padded = Vec::new();
+        let stream = if self.progressive {
+            self.stream
+        } else {
+            padded.reserve_exact(self.stream.len() + READ_AHEAD);
+            padded.extend_from_slice(self.stream);
+            padded.resize(self.stream.len() + READ_AHEAD, 0);
+            &padded
+        };
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(stream), lenient);
         decoder.decode_headers().map_err(reason)?;
         // Strict from here on: about the data, not about the headers.
         decoder.set_options(lenient.set_strict_mode(true));
@@ -106,12 +111,11 @@ impl Jpeg {
         if self.rare || self.progressive {
             return None;
         }
-        let data = self.stream.len().checked_sub(READ_AHEAD)?;
-        reduced::decode(&self.stream[..data], by as usize)
+        reduced::decode(self.stream, by as usize)
     }
 
     fn read_rare(self) -> Result<Vec<u8>, String> {
-        let mut decoder = jpeg_decoder::Decoder::new(&self.stream[..]);
+        let mut decoder = jpeg_decoder::Decoder::new(self.stream);
         let pixels = decoder.decode().map_err(|error| error.to_string())?;
         match decoder.info().map(|info| info.pixel_format) {
             Some(PixelFormat::L8) if self.channels == 1 => Ok(pixels),

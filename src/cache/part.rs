@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, AsArray, ListArray, StringArray};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
@@ -219,7 +220,7 @@ impl EmbeddingFile {
     }
 
     /// The features of a row group, in the precision asked for: `[rows, dims]`.
-    pub fn features(&self, row_group: usize) -> Result<Arc<[f32]>, TableError> {
+    pub fn features(&self, row_group: usize) -> Result<ScalarBuffer<f32>, TableError> {
         let batch = self.file.read(row_group, &["embedding"])?;
         let columns = Columns {
             batch: &batch,
@@ -240,12 +241,12 @@ impl EmbeddingFile {
             .first()
             .map_or(0, |first| *first as usize);
         let values = lists.values().as_primitive::<Float32Type>();
-        let mut features: Arc<[f32]> = values.values()[first..first + lists.len() * dims].into();
-        if self.precision != self.spec.precision
-            && let Some(features) = Arc::get_mut(&mut features)
-        {
-            self.spec.precision.round(features);
+        let features = values.values().slice(first, lists.len() * dims);
+        if self.precision == self.spec.precision {
+            return Ok(features);
         }
-        Ok(features)
+        let mut features = features.to_vec();
+        self.spec.precision.round(&mut features);
+        Ok(features.into())
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::buffer::ScalarBuffer;
+use rayon::prelude::*;
 
 use super::Spec;
 use super::growing::{Growing, Place};
@@ -35,7 +36,7 @@ struct Inner {
     parts: Vec<Arc<EmbeddingFile>>,
     /// The part that is being written. It has the number after those of `parts`.
     growing: Growing,
-    recent: Recent<Group, Arc<[f32]>>,
+    recent: Recent<Group, ScalarBuffer<f32>>,
     unreadable: HashSet<Group>,
     damaged: Vec<Damage>,
 }
@@ -155,21 +156,24 @@ impl Cache {
                 wanted.entry(group).or_default().push((at, row));
             }
         }
-        for (group, rows) in wanted {
-            let Some(features) = self.row_group(group) else {
-                continue;
+        // Decoding a row group is most of the work. What is wanted of it is copied at once, so that
+        // no more of them are held than are decoded.
+        let read = wanted.into_par_iter().flat_map_iter(|(group, rows)| {
+            let features = self.row_group(group);
+            let row_of = move |(at, row): (usize, usize)| {
+                let features = features.as_ref()?.get(row * dims..(row + 1) * dims)?;
+                Some((at, features.to_vec()))
             };
-            for (at, row) in rows {
-                found[at] = features
-                    .get(row * dims..(row + 1) * dims)
-                    .map(<[f32]>::to_vec);
-            }
+            rows.into_iter().filter_map(row_of).collect::<Vec<_>>()
+        });
+        for (at, features) in read.collect::<Vec<_>>() {
+            found[at] = Some(features);
         }
         found
     }
 
     /// The features of a row group, `[rows, dims]`; `None` if they cannot be read.
-    fn row_group(&self, group: Group) -> Option<Arc<[f32]>> {
+    fn row_group(&self, group: Group) -> Option<ScalarBuffer<f32>> {
         let part = {
             let mut inner = self.lock();
             if inner.unreadable.contains(&group) {
