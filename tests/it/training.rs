@@ -92,7 +92,8 @@ fn a_token_file_and_a_matrix_are_learnt_by_heart() {
     let origin = &model.config.origin;
     assert_eq!(origin["captions"].as_integer(), Some(24));
     let judged = origin["validation"].as_table().unwrap();
-    assert!(judged["cider_d"].as_float().unwrap() > 5.0, "{judged:?}");
+    // A mean over both references: of 10, a caption that is one of them has about half.
+    assert!(judged["cider_d"].as_float().unwrap() > 2.5, "{judged:?}");
     // Nothing is left to go on with.
     assert!(!place.checkpoint().exists());
     // Bias and vocabulary: "a" is in every caption, "of" in none.
