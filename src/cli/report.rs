@@ -202,8 +202,12 @@ fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The slowest stage, and how busy all of them were.
+/// The slowest stage, and how busy all of them were; nothing of a run that had nothing to do.
 fn stages(summary: &RunSummary) -> Option<String> {
+    let counts = &summary.counts;
+    if counts.captioned + counts.failed + counts.embedded == 0 {
+        return None;
+    }
     let slowest = summary.slowest_stage()?;
     let rate = summary.stages.get(slowest)?.rate;
     let whole = Some(seconds(summary)).filter(|whole| *whole > 0.0)?;
