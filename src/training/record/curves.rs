@@ -156,7 +156,7 @@ fn smoothed(name: &str, points: Vec<(f64, f64)>) -> Line {
     }
 }
 
-/// Each value as the mean of those around it, as far as there are any.
+/// Each value as the mean of those around it; the values at either end have too few around them.
 fn moving_mean(points: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
     let mut sums = Vec::with_capacity(points.len() + 1);
     sums.push(0.0);
@@ -167,9 +167,10 @@ fn moving_mean(points: &[(f64, f64)], width: usize) -> Vec<(f64, f64)> {
         // As far ahead as back, so that a falling line is not shifted at its ends.
         let reach = (width / 2).min(at).min(points.len() - 1 - at);
         let (from, to) = (at - reach, at + reach + 1);
-        (x, (sums[to] - sums[from]) / (to - from) as f64)
+        let enough = 4 * reach + 3 >= width;
+        enough.then(|| (x, (sums[to] - sums[from]) / (to - from) as f64))
     };
-    points.iter().enumerate().map(mean).collect()
+    points.iter().enumerate().filter_map(mean).collect()
 }
 
 /// Means of neighbours, as many as can be seen.
@@ -253,5 +254,14 @@ mod tests {
             assert!((y - 2.0 * x).abs() < 1e-6, "{x} {y}");
         }
         assert_eq!(fewer(&line).len(), 500);
+    }
+
+    #[test]
+    fn the_last_value_alone_bends_no_curve() {
+        let mut line: Vec<(f64, f64)> = (0..1000).map(|x| (f64::from(x), 1.0)).collect();
+        line[999].1 = 100.0;
+        let smooth = moving_mean(&line, 50);
+        assert!(smooth.iter().all(|(_, y)| *y < 5.0), "{:?}", smooth.last());
+        assert_eq!(moving_mean(&line[..4], 0).len(), 4);
     }
 }
