@@ -12,7 +12,6 @@ use tch::{Kind, Tensor};
 use super::TrainingError;
 use super::captioner::{CaptionBatch, Lesson, Loss, Regularisation, own_words};
 use crate::captioner::show_attend_tell::{Gaze, Layers, Regions, ShowAttendTellConfig};
-use crate::encoder::weights;
 
 /// Share of a new reward in the moving baseline (section 4.1: 0.9 of the old, 0.1 of the new).
 const BASELINE_STEP: f64 = 0.1;
@@ -275,12 +274,7 @@ impl TrainableShowAttendTell {
     ///
     /// When a tensor is missing or has another shape.
     pub fn start_from(&mut self, file: &Path) -> Result<(), TrainingError> {
-        let _no_gradients = tch::no_grad_guard();
-        let mut saved = weights::read(file)?;
-        for (name, tensor) in &mut self.tensors {
-            tensor.f_copy_(&weights::take(&mut saved, file, name, &tensor.size())?)?;
-        }
-        Ok(())
+        super::captioner::start_plain(&mut self.tensors, file)
     }
 
     /// Writes `captioner.safetensors`.

@@ -11,6 +11,7 @@ use super::attention::{AttentionLoss, TrainableShowAttendTell};
 use super::show_tell::TrainableShowTell;
 use crate::captioner::model::CaptionerConfig;
 use crate::captioner::vocabulary::{END, START, TokenId};
+use crate::encoder::weights;
 
 /// See the [module](self).
 pub enum TrainableCaptioner {
@@ -229,6 +230,19 @@ pub(super) fn expect_words(
         if *name == "output.bias" {
             tensor.f_copy_(&bias)?;
         }
+    }
+    Ok(())
+}
+
+/// Lets tensors that are learnt begin as those of the same names in a file.
+pub(super) fn start_plain(
+    tensors: &mut [(&'static str, Tensor)],
+    file: &Path,
+) -> Result<(), TrainingError> {
+    let _no_gradients = tch::no_grad_guard();
+    let mut saved = weights::read(file)?;
+    for (name, tensor) in tensors {
+        tensor.f_copy_(&weights::take(&mut saved, file, name, &tensor.size())?)?;
     }
     Ok(())
 }

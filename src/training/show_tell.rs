@@ -8,7 +8,6 @@ use tch::{Kind, Tensor};
 use super::TrainingError;
 use super::captioner::{CaptionBatch, Lesson, Loss, Regularisation, own_words, token_loss};
 use crate::captioner::show_tell::{self, ShowTellConfig};
-use crate::encoder::weights;
 
 /// Captions that go through the LSTM together on a CPU. Sorted by length and cut into such pieces, a
 /// batch has little padding; a GPU is better used by the whole batch at once.
@@ -183,12 +182,7 @@ impl TrainableShowTell {
     ///
     /// When a tensor is missing or has another shape.
     pub fn start_from(&mut self, file: &Path) -> Result<(), TrainingError> {
-        let _no_gradients = tch::no_grad_guard();
-        let mut saved = weights::read(file)?;
-        for (name, tensor) in &mut self.tensors {
-            tensor.f_copy_(&weights::take(&mut saved, file, name, &tensor.size())?)?;
-        }
-        Ok(())
+        super::captioner::start_plain(&mut self.tensors, file)
     }
 
     /// Writes `captioner.safetensors`.
