@@ -139,8 +139,9 @@ impl DeviceChoice {
 impl Precision {
     /// The type to compute in on `device`.
     ///
-    /// `auto` on a CPU is bf16 where [`Cpu::computes_bf16`], fp32 elsewhere: twice as fast, at a cost
-    /// to features and captions that docs/performance.md tells. `auto` on a GPU is bf16 from compute
+    /// `auto` on a CPU is bf16 where [`Cpu::computes_bf16`], fp32 elsewhere. bf16 says what may be rounded: layers
+    /// that are faster without, are computed without (`encoder::winograd`). docs/performance.md tells what
+    /// it costs to features and captions. `auto` on a GPU is bf16 from compute
     /// capability 8.0 (Ampere), fp16 from 7.0 (Volta, the first tensor cores), fp32 below.
     ///
     /// # Errors

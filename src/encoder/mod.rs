@@ -8,8 +8,10 @@ pub mod device;
 pub(crate) mod fused;
 pub mod preprocess;
 pub mod pth;
+mod stages;
 pub mod vgg16;
 pub mod weights;
+mod winograd;
 
 use std::path::{Path, PathBuf};
 
@@ -192,6 +194,10 @@ pub enum EncoderError {
     NoDevice(#[from] device::DeviceError),
     #[error("the encoder was given {found} bytes of pixels, not a multiple of {picture}")]
     WrongPixels { picture: usize, found: usize },
+    #[error("a convolution has no weights")]
+    TooFewWeights,
+    #[error("cannot start the threads that compute features")]
+    NoThreads(#[source] rayon::ThreadPoolBuildError),
     #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

@@ -10,10 +10,12 @@ use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 
-use super::fused::{ConvolutionRelu, channels_last, keep_buffers};
+use super::device::Cpu;
+use super::fused::{Linear, channels_last, keep_buffers};
 use super::preprocess::{Channels, Preprocess};
+use super::stages::Stages;
 use super::weights::{self, Weights};
-use super::{Encoder, EncoderConfig, EncoderError, Layer};
+use super::{Encoder, EncoderConfig, EncoderError, Layer, winograd};
 
 /// Convolutions in each of the five stages; a pooling ends each stage.
 pub const STAGES: [usize; 5] = [2, 2, 3, 3, 3];
@@ -55,30 +57,28 @@ impl Convolution {
 pub struct Vgg16 {
     id: String,
     preprocess: Preprocess,
-    input: Normalisation,
-    convolutions: Vec<Block>,
+    convolutions: Convolutions,
     head: Head,
     dimensions: usize,
-    device: Device,
+    /// What fc6 and fc7 compute in.
     kind: Kind,
-    /// Pictures that go through the convolutions together.
-    cut: i64,
 }
 
-/// A convolution with its ReLU, and whether a pooling follows.
-struct Block {
-    convolution: ConvolutionRelu,
-    pooled: bool,
+/// Pictures that fc6 and fc7 are laid out for; any number may come.
+const ROWS: i64 = 64;
+
+/// Who computes the convolutions.
+enum Convolutions {
+    /// We do, in fp32, with fewer multiplications.
+    Winograd(winograd::Convolutions),
+    /// libtorch does.
+    Libtorch(Stages),
 }
 
 /// What follows the last convolution.
 enum Head {
-    /// A pooling to `side` × `side`, fc6 and fc7.
-    Fc7 {
-        side: i64,
-        fc6: (Tensor, Tensor),
-        fc7: (Tensor, Tensor),
-    },
+    /// A pooling, fc6 and fc7.
+    Fc7 { fc6: Linear, fc7: Linear },
     /// Nothing: the regions are the features.
     Conv5_3,
 }
@@ -113,39 +113,41 @@ impl Vgg16 {
         let mut weights = torchvision_names(weights)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(config.preprocess.fingerprint().as_bytes());
-        let mut take = |name: String, shape: &[i64]| -> Result<Tensor, EncoderError> {
-            let tensor = weights::take(&mut weights, file, &name, shape)?;
-            weights::digest(&mut hasher, [(name.as_str(), &tensor)])?;
-            Ok(tensor.f_to_device(device)?.f_to_kind(kind)?)
+        let mut take = |layer: &str, shape: &[i64]| -> Result<(Tensor, Tensor), EncoderError> {
+            let mut tensor = |name: &str, shape: &[i64]| -> Result<Tensor, EncoderError> {
+                let name = format!("{layer}.{name}");
+                let tensor = weights::take(&mut weights, file, &name, shape)?;
+                weights::digest(&mut hasher, [(name.as_str(), &tensor)])?;
+                Ok(tensor)
+            };
+            Ok((tensor("weight", shape)?, tensor("bias", &shape[..1])?))
         };
 
-        let cut = cut(device);
-        let mut convolutions = Vec::new();
-        let mut side = i64::from(config.preprocess.crop);
-        for layer in Convolution::layers(config.widths) {
-            let name = format!("features.{}", layer.index);
-            let shape = [layer.outputs, layer.inputs, 3, 3];
-            let weight = take(format!("{name}.weight"), &shape)?;
-            let bias = take(format!("{name}.bias"), &[layer.outputs])?;
-            convolutions.push(Block {
-                convolution: ConvolutionRelu::new(&weight, bias, side, cut)?,
-                pooled: layer.pooled,
-            });
-            if layer.pooled {
-                side /= 2;
-            }
-        }
-        let mut linear = |name: &str, inputs: i64| -> Result<(Tensor, Tensor), EncoderError> {
-            let weight = take(format!("{name}.weight"), &[config.hidden, inputs])?;
-            Ok((weight, take(format!("{name}.bias"), &[config.hidden])?))
+        let layers = Convolution::layers(config.widths);
+        let taken = layers
+            .iter()
+            .map(|layer| {
+                let shape = [layer.outputs, layer.inputs, 3, 3];
+                take(&format!("features.{}", layer.index), &shape)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let convolutions = if winograd_is_faster(&layers, device, kind) {
+            Convolutions::Winograd(winograd::Convolutions::new(config, &layers, taken)?)
+        } else {
+            Convolutions::Libtorch(Stages::new(config, &layers, taken, device, kind)?)
+        };
+
+        let mut linear = |name: &str, inputs: i64| -> Result<Linear, EncoderError> {
+            let (weight, bias) = take(name, &[config.hidden, inputs])?;
+            let place = |tensor: Tensor| tensor.f_to_device(device)?.f_to_kind(kind);
+            Ok(Linear::new(place(weight)?, place(bias)?, ROWS)?)
         };
         let (head, layer) = match config.layer {
             Layer::Fc7 => {
-                let side = config.pooled_side();
-                let flat = config.widths[4] * side * side;
+                let flat = config.widths[4] * config.pooled_side() * config.pooled_side();
                 let fc6 = linear("classifier.0", flat)?;
                 let fc7 = linear("classifier.3", config.hidden)?;
-                (Head::Fc7 { side, fc6, fc7 }, "fc7")
+                (Head::Fc7 { fc6, fc7 }, "fc7")
             }
             Layer::Conv5_3 => (Head::Conv5_3, "conv5_3"),
         };
@@ -154,68 +156,48 @@ impl Vgg16 {
         Ok(Vgg16 {
             id,
             preprocess: config.preprocess.clone(),
-            input: Normalisation::new(&config.preprocess, device)?,
             convolutions,
             head,
             dimensions: config.dimensions() as usize,
-            device,
             kind,
-            cut,
         })
     }
 
-    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns `[batch, dimensions]`, f32.
-    fn forward(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
-        let maps = pixels
-            .f_split(self.cut.min(pixels.size()[0]), 0)?
-            .iter()
-            .map(|pixels| self.map(pixels))
-            .collect::<Result<Vec<_>, _>>()?;
-        let maps = Tensor::f_cat(&maps, 0)?;
+    /// `pixels`: `[batch, crop, crop, 3]`, RGB. Returns `[batch, dimensions]`, f32.
+    fn forward(&self, pixels: &[u8], batch: i64) -> Result<Tensor, tch::TchError> {
+        let maps = match &self.convolutions {
+            Convolutions::Winograd(convolutions) => {
+                let maps = convolutions.apply(pixels);
+                let shape = [&[batch][..], &convolutions.shape()].concat();
+                Tensor::f_from_slice(&maps)?
+                    .f_view(&shape[..])?
+                    .f_permute([0, 3, 1, 2])?
+            }
+            Convolutions::Libtorch(stages) => {
+                let side = i64::from(self.preprocess.crop);
+                let shape = [batch, side, side, 3];
+                let pixels = Tensor::f_from_data_size(pixels, &shape, Kind::Uint8)?;
+                stages.apply(&pixels.f_permute([0, 3, 1, 2])?)?
+            }
+        };
         let features = match &self.head {
             // The weights of these two are read once for the whole batch.
-            Head::Fc7 { fc6, fc7, .. } => maps
-                .f_linear(&fc6.0, Some(&fc6.1))?
-                .f_relu_()?
-                .f_linear(&fc7.0, Some(&fc7.1))?
-                .f_relu_()?,
-            Head::Conv5_3 => maps,
+            Head::Fc7 { fc6, fc7 } => {
+                let maps = maps.f_flatten(1, -1)?.f_to_kind(self.kind)?;
+                let hidden = fc6.apply(&maps)?.f_relu_()?;
+                fc7.apply(&hidden)?.f_relu_()?
+            }
+            Head::Conv5_3 => maps.f_permute([0, 2, 3, 1])?.f_flatten(1, -1)?,
         };
         features.f_to_kind(Kind::Float)
     }
-
-    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns what the head looks at, a row for each.
-    fn map(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
-        let pixels = pixels.f_to_device(self.device)?;
-        let mut x = self.input.apply(&pixels)?.f_to_kind(self.kind)?;
-        for (index, block) in self.convolutions.iter().enumerate() {
-            x = block.convolution.apply(&x)?;
-            if block.pooled && (index + 1 < self.convolutions.len()) {
-                x = halve(&x)?;
-            }
-        }
-        match &self.head {
-            Head::Fc7 { side, .. } => halve(&x)?
-                .f_adaptive_avg_pool2d([*side, *side])?
-                .f_flatten(1, -1),
-            Head::Conv5_3 => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
-        }
-    }
 }
 
-/// How many pictures go through the convolutions together. The first layers of VGG-16 make 13 MB of
-/// each in fp32, and the next one reads them again: on a CPU a picture for each thread, so that they
-/// are still in its cache. A GPU wants them all at once.
-fn cut(device: Device) -> i64 {
-    match device {
-        Device::Cpu => i64::from(tch::get_num_threads()).max(1),
-        _ => i64::MAX,
-    }
-}
-
-/// The 2×2 max pooling at the end of a stage.
-fn halve(x: &Tensor) -> Result<Tensor, tch::TchError> {
-    x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)
+/// Whether the convolutions are ours to compute: on a CPU, where it is not AMX that computes in bf16,
+/// which makes up for all multiplications that could be saved.
+fn winograd_is_faster(layers: &[Convolution], device: Device, kind: Kind) -> bool {
+    let amx = kind != Kind::Float && Cpu::detect().amx_bf16;
+    device == Device::Cpu && !amx && winograd::Convolutions::fit(layers)
 }
 
 impl Encoder for Vgg16 {
@@ -242,9 +224,7 @@ impl Encoder for Vgg16 {
         }
         let batch = pixels.len() / picture;
         let _no_gradients = tch::no_grad_guard();
-        let shape = [batch as i64, side as i64, side as i64, 3];
-        let pixels = Tensor::f_from_data_size(pixels, &shape, Kind::Uint8)?;
-        let features = self.forward(&pixels.f_permute([0, 3, 1, 2])?)?;
+        let features = self.forward(pixels, batch as i64)?;
         let features = features.f_to_device(Device::Cpu)?.f_contiguous()?;
         let mut rows = vec![0.0; batch * self.dimensions];
         let length = rows.len();
