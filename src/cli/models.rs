@@ -130,9 +130,9 @@ fn encoder_loader(
     device: Rc<LazyDevice>,
 ) -> Load<dyn Encoder, EncoderError> {
     Box::new(move || {
-        let (device, kind) = device.get()?;
-        tracing::debug!(?device, ?kind, weights = %weights.display(), "loading the encoder");
-        encoder::load(&config, &weights, device, kind)
+        let (devices, kind) = device.all()?;
+        tracing::debug!(?devices, ?kind, weights = %weights.display(), "loading the encoder");
+        encoder::load_on(&config, &weights, devices, kind)
     })
 }
 

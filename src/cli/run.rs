@@ -116,7 +116,7 @@ impl From<GuardArguments> for Guards {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceArguments {
-    /// Where to compute: auto, cpu or cuda:N
+    /// Where to compute: auto, cpu, cuda:N, or all GPUs, which share each batch
     #[arg(long, default_value_t, help_heading = "Computing")]
     device: DeviceChoice,
     /// In which type: auto, fp32, bf16 or fp16

@@ -90,7 +90,10 @@ impl TrainArguments {
 pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = arguments.config()?;
     super::allocator::reuse_memory();
-    let device = arguments.device.resolve(load_cuda())?;
+    let device = match arguments.device.resolve_all(load_cuda())?[..] {
+        [device] => device,
+        _ => anyhow::bail!("a training takes one device; name it, such as --device cuda:0"),
+    };
     let stop = super::stop_flag()?;
     let resume = match arguments.restart {
         true => Resume::Never,

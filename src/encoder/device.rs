@@ -19,7 +19,7 @@ pub use driver::{CudaVersion, Gpu};
 pub use lazy::LazyDevice;
 pub use runtime::{Cuda, Runtime, load_cuda};
 
-/// Which device to compute on, as the user says it: `auto`, `cpu` or `cuda:N`.
+/// Which device to compute on, as the user says it: `auto`, `cpu`, `cuda:N` or `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DeviceChoice {
     /// The first GPU that libtorch can use, the CPU where there is none.
@@ -28,6 +28,8 @@ pub enum DeviceChoice {
     Cpu,
     /// The GPU of this number, counted from 0 in CUDA's order.
     Cuda(usize),
+    /// Every GPU that libtorch can use, the CPU where there is none.
+    All,
 }
 
 /// Which floating-point type to compute in, as the user says it: `auto`, `fp32`, `bf16` or `fp16`.
@@ -44,7 +46,7 @@ pub enum Precision {
 /// Why a device or a precision cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    #[error("unknown device `{0}`: expected auto, cpu, or cuda:N such as cuda:0")]
+    #[error("unknown device `{0}`: expected auto, cpu, all, or cuda:N such as cuda:0")]
     UnknownDevice(String),
     #[error("unknown precision `{0}`: expected auto, fp32, bf16 or fp16")]
     UnknownPrecision(String),
@@ -98,7 +100,7 @@ pub fn try_out(device: Device, kind: Kind) -> Result<(), DeviceError> {
 }
 
 impl DeviceChoice {
-    /// The device to use in this process.
+    /// The device to use in this process; of several the first.
     ///
     /// # Errors
     /// A GPU that was asked for by number is never replaced by another device: the error says what
@@ -107,7 +109,7 @@ impl DeviceChoice {
     pub fn resolve(self, runtime: &Runtime) -> Result<Device, DeviceError> {
         let asked = match self {
             DeviceChoice::Cpu => return Ok(Device::Cpu),
-            DeviceChoice::Auto => {
+            DeviceChoice::Auto | DeviceChoice::All => {
                 return Ok(match &runtime.cuda {
                     Cuda::Loaded { .. } => Device::Cuda(0),
                     Cuda::NoDriver { .. } => Device::Cpu,
@@ -133,6 +135,20 @@ impl DeviceChoice {
                 reason: runtime.why_no_cuda().unwrap_or_default(),
             }),
         }
+    }
+
+    /// The devices to use in this process: more than one only for [`DeviceChoice::All`].
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve).
+    pub fn resolve_all(self, runtime: &Runtime) -> Result<Vec<Device>, DeviceError> {
+        let first = self.resolve(runtime)?;
+        Ok(match (self, &runtime.cuda) {
+            (DeviceChoice::All, Cuda::Loaded { devices, .. }) => {
+                (0..devices.len()).map(Device::Cuda).collect()
+            }
+            _ => vec![first],
+        })
     }
 }
 
@@ -203,6 +219,7 @@ impl FromStr for DeviceChoice {
         match text {
             "auto" => Ok(DeviceChoice::Auto),
             "cpu" => Ok(DeviceChoice::Cpu),
+            "all" => Ok(DeviceChoice::All),
             "cuda" => Ok(DeviceChoice::Cuda(0)),
             _ => {
                 let number = text.strip_prefix("cuda:").ok_or_else(unknown)?;
@@ -224,6 +241,7 @@ impl fmt::Display for DeviceChoice {
         match self {
             DeviceChoice::Auto => out.write_str("auto"),
             DeviceChoice::Cpu => out.write_str("cpu"),
+            DeviceChoice::All => out.write_str("all"),
             DeviceChoice::Cuda(index) => write!(out, "cuda:{index}"),
         }
     }
@@ -318,8 +336,20 @@ mod tests {
     }
 
     #[test]
+    fn all_are_all_gpus_or_the_cpu() {
+        let two = gpus(&[Some((9, 0)), Some((9, 0))]);
+        let devices = DeviceChoice::All.resolve_all(&two).unwrap();
+        assert_eq!(devices, [Device::Cuda(0), Device::Cuda(1)]);
+        assert_eq!(DeviceChoice::Auto.resolve_all(&two).unwrap(), devices[..1]);
+        assert_eq!(
+            DeviceChoice::All.resolve_all(&no_driver()).unwrap(),
+            [Device::Cpu]
+        );
+    }
+
+    #[test]
     fn devices_are_read_and_written() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:13"] {
+        for text in ["auto", "cpu", "cuda:0", "cuda:13", "all"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
         assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));

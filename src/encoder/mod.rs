@@ -5,9 +5,11 @@
 //! on which device) is nobody else's business.
 
 pub mod device;
+mod fitting;
 pub(crate) mod fused;
 pub mod preprocess;
 pub mod pth;
+pub mod several;
 mod stages;
 pub mod vgg16;
 pub mod weights;
@@ -17,7 +19,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use fitting::Fitting;
 use preprocess::Preprocess;
+use several::{Make, Several};
 use vgg16::Vgg16;
 
 /// Turns pictures into features.
@@ -145,7 +149,7 @@ pub fn load(
     kind: tch::Kind,
 ) -> Result<Box<dyn Encoder>, EncoderError> {
     let encoder = match config.architecture {
-        Architecture::Vgg16 => Vgg16::load(config, file, device, kind)?,
+        Architecture::Vgg16 => Fitting::new(Vgg16::load(config, file, device, kind)?),
     };
     match &config.id {
         Some(expected) if expected != encoder.id() => Err(EncoderError::OtherEncoder {
@@ -155,6 +159,27 @@ pub fn load(
         }),
         _ => Ok(Box::new(encoder)),
     }
+}
+
+/// Loads the same encoder onto each of `devices`, as [`load`] does. Batches are shared out among them.
+///
+/// # Errors
+///
+/// Those of [`load`].
+pub fn load_on(
+    config: &EncoderConfig,
+    file: &Path,
+    devices: &[tch::Device],
+    kind: tch::Kind,
+) -> Result<Box<dyn Encoder>, EncoderError> {
+    if let [device] = devices {
+        return load(config, file, *device, kind);
+    }
+    let make = |device: &tch::Device| -> Make {
+        let (config, file, device) = (config.clone(), file.to_owned(), *device);
+        Box::new(move || load(&config, &file, device, kind))
+    };
+    Ok(Box::new(Several::new(devices.iter().map(make).collect())?))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +223,10 @@ pub enum EncoderError {
     TooFewWeights,
     #[error("cannot start the threads that compute features")]
     NoThreads(#[source] rayon::ThreadPoolBuildError),
+    #[error("cannot start a thread for a device")]
+    NoWorker(#[source] std::io::Error),
+    #[error("the thread of a device has ended early")]
+    WorkerEnded,
     #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use showtell::encoder::preprocess::{Preprocess, Resize};
-use showtell::encoder::{Encoder, EncoderConfig, Layer, load};
+use showtell::encoder::{Encoder, EncoderConfig, Layer, load, load_on};
 use tch::{Device, Kind, Tensor};
 
 #[derive(Deserialize)]
@@ -109,6 +109,17 @@ fn a_picture_is_encoded_alike_alone_and_in_a_batch() {
         .flat_map(|picture| encoder.encode(picture).unwrap())
         .collect();
     assert_close(&alone, &together);
+}
+
+#[test]
+fn devices_share_a_batch() {
+    let golden = golden();
+    let file = folder().join("narrow.safetensors");
+    let devices = [Device::Cpu; 2];
+    let encoder = load_on(&config(&golden), &file, &devices, Kind::Float).unwrap();
+    assert_eq!(encoder.id(), open("narrow.safetensors").id());
+    let found = encoder.encode(&pictures(golden.side as usize)).unwrap();
+    assert_close(&found, &golden.fc7.concat());
 }
 
 #[test]

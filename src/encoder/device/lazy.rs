@@ -12,7 +12,7 @@ use super::{Cpu, DeviceChoice, DeviceError, Precision, load_cuda};
 pub struct LazyDevice {
     device: DeviceChoice,
     precision: Precision,
-    found: OnceCell<(Device, Kind)>,
+    found: OnceCell<(Vec<Device>, Kind)>,
 }
 
 impl LazyDevice {
@@ -24,17 +24,42 @@ impl LazyDevice {
         }
     }
 
-    /// The device and the type to compute in. To be asked before the first tensor is made.
+    /// The device and the type to compute in; of several devices the first. To be asked before the
+    /// first tensor is made.
     ///
     /// # Errors
     /// Those of [`DeviceChoice::resolve`] and [`Precision::resolve`].
     pub fn get(&self) -> Result<(Device, Kind), DeviceError> {
-        if let Some(found) = self.found.get() {
-            return Ok(*found);
-        }
+        let (devices, kind) = self.all()?;
+        Ok((devices[0], kind))
+    }
+
+    /// All devices, at least one, and the type to compute in. To be asked before the first tensor is made.
+    ///
+    /// # Errors
+    /// Those of [`DeviceChoice::resolve`] and [`Precision::resolve`], of whichever device.
+    pub fn all(&self) -> Result<(&[Device], Kind), DeviceError> {
+        let (devices, kind) = match self.found.get() {
+            Some(found) => found,
+            None => {
+                let found = self.find()?;
+                self.found.get_or_init(|| found)
+            }
+        };
+        Ok((devices, *kind))
+    }
+
+    fn find(&self) -> Result<(Vec<Device>, Kind), DeviceError> {
         let runtime = load_cuda();
-        let device = self.device.resolve(runtime)?;
-        let kind = self.precision.resolve(device, runtime, &Cpu::detect())?;
-        Ok(*self.found.get_or_init(|| (device, kind)))
+        let cpu = Cpu::detect();
+        let devices = self.device.resolve_all(runtime)?;
+        let kinds = devices
+            .iter()
+            .map(|device| self.precision.resolve(*device, runtime, &cpu))
+            .collect::<Result<Vec<_>, _>>()?;
+        // GPUs of different kinds: what all of them can is fp32.
+        let same = kinds.iter().all(|kind| *kind == kinds[0]);
+        let kind = if same { kinds[0] } else { Kind::Float };
+        Ok((devices, kind))
     }
 }
