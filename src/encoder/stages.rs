@@ -71,7 +71,7 @@ impl Stages {
             .f_split(self.cut.min(pixels.size()[0]), 0)?
             .iter()
             .map(|pixels| {
-                let pixels = pixels.f_to_device(self.device)?;
+                let pixels = self.upload(pixels)?;
                 let mut x = self.input.apply(&pixels)?.f_to_kind(self.kind)?;
                 for block in &self.blocks {
                     x = block.convolution.apply(&x)?;
@@ -83,6 +83,21 @@ impl Stages {
             })
             .collect::<Result<Vec<_>, tch::TchError>>()?;
         Tensor::f_cat(&maps, 0)
+    }
+}
+
+impl Stages {
+    /// To a GPU from memory that it can fetch from by itself, while this thread goes on.
+    fn upload(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
+        match self.device {
+            Device::Cuda(_) => pixels.f_pin_memory(self.device)?.f_to_device_(
+                self.device,
+                Kind::Uint8,
+                true,
+                false,
+            ),
+            _ => pixels.f_to_device(self.device),
+        }
     }
 }
 

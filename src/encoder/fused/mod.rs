@@ -1,9 +1,9 @@
 //! Layers whose weights are laid out once, as oneDNN likes them best: convolution, bias and ReLU in
-//! one operation, and products.
+//! one operation, of cuDNN's on a GPU, and products.
 //!
 //! tch does not bind these, and libtorch offers them to TorchScript and torch.compile alone, by name;
-//! so operations.cpp calls them by name. Where they are missing, or refuse what is asked of them, and
-//! on a GPU, the ordinary operations compute the same values: nothing depends on this but time.
+//! so operations.cpp calls them by name. Where they are missing, or refuse what is asked of them, the
+//! ordinary operations compute the same values: nothing depends on this but time.
 
 use std::ffi::{CStr, c_char, c_void};
 
@@ -80,7 +80,16 @@ unsafe fn take(tensor: *mut C_tensor, error: *mut c_char) -> Result<Tensor, TchE
 pub struct ConvolutionRelu {
     weight: Tensor,
     bias: Tensor,
-    fused: bool,
+    how: How,
+}
+
+/// Who puts the three together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nobody: one after another.
+    Apart,
+    OneDnn,
+    CuDnn,
 }
 
 impl ConvolutionRelu {
@@ -94,26 +103,36 @@ impl ConvolutionRelu {
         let plain = ConvolutionRelu {
             weight: channels_last(weight)?,
             bias,
-            fused: false,
+            how: How::Apart,
         };
-        // SAFETY: it only looks.
-        if plain.weight.device() != Device::Cpu || !unsafe { showtell_has_prepared_operations() } {
-            return Ok(plain);
-        }
-        Ok(plain.fused(side, batch).unwrap_or_else(|error| {
-            let reason = weights::first_line(&error);
-            tracing::debug!(
-                reason,
-                "oneDNN does not fuse here; computing in single steps"
-            );
-            plain
-        }))
+        let fused = match plain.weight.device() {
+            Device::Cpu if !is_possible(&plain.weight) => return Ok(plain),
+            Device::Cpu => plain.by_onednn(side, batch),
+            _ => Ok(plain.by(How::CuDnn, &plain.weight)),
+        };
+        Ok(fused
+            .and_then(ConvolutionRelu::tried_out)
+            .unwrap_or_else(|error| {
+                let reason = weights::first_line(&error);
+                tracing::debug!(
+                    reason,
+                    "no fused convolutions here; computing in single steps"
+                );
+                plain
+            }))
     }
 
-    /// The same layer as one operation, tried out.
-    fn fused(&self, side: i64, batch: i64) -> Result<Self, TchError> {
-        let inputs = self.weight.size()[1];
-        let size = [batch, inputs, side, side];
+    fn by(&self, how: How, weight: &Tensor) -> Self {
+        ConvolutionRelu {
+            weight: weight.shallow_clone(),
+            bias: self.bias.shallow_clone(),
+            how,
+        }
+    }
+
+    /// The same layer with its weight as oneDNN wants it.
+    fn by_onednn(&self, side: i64, batch: i64) -> Result<Self, TchError> {
+        let size = [batch, self.weight.size()[1], side, side];
         let mut error = std::ptr::null_mut();
         // SAFETY: a live tensor, and four sides.
         let weight = unsafe {
@@ -121,14 +140,15 @@ impl ConvolutionRelu {
                 showtell_prepare_convolution(self.weight.as_ptr(), size.as_ptr(), &mut error);
             take(weight, error)?
         };
-        let fused = ConvolutionRelu {
-            weight,
-            bias: self.bias.shallow_clone(),
-            fused: true,
-        };
-        let zeros = Tensor::f_zeros([1, inputs, 4, 4], (self.bias.kind(), Device::Cpu))?;
-        let _ = fused.apply(&channels_last(&zeros)?)?;
-        Ok(fused)
+        Ok(self.by(How::OneDnn, &weight))
+    }
+
+    /// The layer, after it has computed a small map.
+    fn tried_out(self) -> Result<Self, TchError> {
+        let size = [1, self.weight.size()[1], 4, 4];
+        let zeros = Tensor::f_zeros(size, (self.bias.kind(), self.bias.device()))?;
+        let _ = self.apply(&channels_last(&zeros)?)?;
+        Ok(self)
     }
 
     /// `x`: `[batch, inputs, height, width]`, channels innermost in memory. Returns `[batch, outputs,
@@ -138,17 +158,20 @@ impl ConvolutionRelu {
     ///
     /// When the device fails.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor, TchError> {
-        if !self.fused {
-            return x
-                .f_conv2d(&self.weight, Some(&self.bias), [1, 1], [1, 1], [1, 1], 1)?
-                .f_relu_();
-        }
-        let mut error = std::ptr::null_mut();
-        // SAFETY: live tensors.
-        unsafe {
-            let (weight, bias) = (self.weight.as_ptr(), self.bias.as_ptr());
-            let result = showtell_convolution_relu(x.as_ptr(), weight, bias, &mut error);
-            take(result, error)
+        let (weight, bias) = (&self.weight, Some(&self.bias));
+        let one = [1, 1];
+        match self.how {
+            How::Apart => x.f_conv2d(weight, bias, one, one, one, 1)?.f_relu_(),
+            How::CuDnn => x.f_cudnn_convolution_relu(weight, bias, one, one, one, 1),
+            How::OneDnn => {
+                let mut error = std::ptr::null_mut();
+                // SAFETY: live tensors.
+                unsafe {
+                    let (weight, bias) = (weight.as_ptr(), self.bias.as_ptr());
+                    let result = showtell_convolution_relu(x.as_ptr(), weight, bias, &mut error);
+                    take(result, error)
+                }
+            }
         }
     }
 }
