@@ -3,7 +3,7 @@
 //!
 //! A photograph of twelve megapixels ends up as a square of 224 pixels. Of each 8×8 block of its
 //! coefficients the lowest are then all that is looked at, as in libjpeg's scaled decoding: what
-//! remains is to step over the others, which takes a third of the time. zune-jpeg cannot, and
+//! remains is to step over the others, which takes half the time. zune-jpeg cannot, and
 //! jpeg-decoder, which can, invents what a damaged file lacks.
 //!
 //! What this does not know (progressive, several scans, other colours than grey and YCbCr), and data

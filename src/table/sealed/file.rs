@@ -20,7 +20,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::checked::Checked;
-use super::{DIGESTS, MAGIC, place, short};
+use super::{DIGESTS, MAGIC, lists, place, short};
 use crate::table::TableError;
 use crate::table::durable::FileError;
 use crate::table::seal::check_footer;
@@ -160,12 +160,20 @@ impl SealedFile {
         }
         let chunk = self.metadata.metadata().row_group(row_group).column(leaf);
         let reading = || TableError::parquet("read", &self.path);
-        let pages = SerializedPageReader::new(Arc::new(checked), chunk, rows, None);
-        let pages = Box::new(pages.map_err(reading())?);
+        let checked = Arc::new(checked);
+        let pages = || {
+            let pages = SerializedPageReader::new(checked.clone(), chunk, rows, None);
+            pages.map_err(reading())
+        };
+        let found = lists::read(&mut pages()?, rows, length).map_err(reading())?;
+        if let Some(values) = found {
+            return Ok(values);
+        }
+        let pages = Box::new(pages()?);
         let mut reader = ColumnReaderImpl::<FloatType>::new(chunk.column_descr_ptr(), pages);
         let mut values = Vec::with_capacity(rows * length);
         let (mut nulls, mut starts) = (Vec::new(), Vec::new());
-        // A row at a time, so that where lists begin is looked at while it is near.
+        // A row at a time, so that the first one of another length can be named.
         for row in 0..rows {
             nulls.clear();
             starts.clear();

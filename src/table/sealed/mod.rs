@@ -7,6 +7,7 @@
 
 mod checked;
 mod file;
+mod lists;
 mod writer;
 
 use std::ops::Range;
@@ -43,6 +44,7 @@ mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
     use parquet::basic::Encoding;
     use parquet::file::properties::WriterProperties;
+    use parquet::schema::types::ColumnPath;
 
     use super::*;
     use crate::table::TableError;
@@ -94,8 +96,9 @@ mod tests {
             Field::new("name", DataType::Utf8, false),
             Field::new("values", DataType::List(element.clone()), false),
         ]));
+        let values = ColumnPath::from(["values", "list", "element"].map(str::to_owned).to_vec());
         let properties = WriterProperties::builder()
-            .set_encoding(Encoding::BYTE_STREAM_SPLIT)
+            .set_column_encoding(values, Encoding::BYTE_STREAM_SPLIT)
             .set_dictionary_enabled(false)
             .set_data_page_size_limit(1 << 10);
         let mut writer = SealedWriter::create(&path, schema.clone(), properties).unwrap();
