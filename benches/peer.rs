@@ -10,8 +10,8 @@
 mod allocator;
 
 use std::error::Error;
-use std::fs;
-use std::io::{BufRead, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -302,9 +302,18 @@ fn archive(models: &Models, directory: PathBuf, out: PathBuf) -> Outcome<Vec<(St
 }
 
 fn read(file: &Path) -> Outcome<Vec<f32>> {
-    let bytes = fs::read(file)?;
-    let values = bytes.as_chunks::<4>().0.iter();
-    Ok(values.map(|bytes| f32::from_le_bytes(*bytes)).collect())
+    let mut file = File::open(file)?;
+    let mut values = vec![0.0; file.metadata()?.len() as usize / size_of::<f32>()];
+    // In pieces: the other side does not hold them twice either.
+    let mut piece = [0; 1 << 16];
+    for values in values.chunks_mut(piece.len() / size_of::<f32>()) {
+        let bytes = &mut piece[..size_of_val(values)];
+        file.read_exact(bytes)?;
+        for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+            *value = f32::from_le_bytes(*bytes);
+        }
+    }
+    Ok(values)
 }
 
 fn write(file: &Path, values: &[f32]) -> Outcome<()> {

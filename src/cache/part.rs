@@ -6,9 +6,9 @@
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, AsArray, ListArray, StringArray};
+use arrow::array::StringArray;
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{DataType, Field, Float32Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
@@ -221,32 +221,11 @@ impl EmbeddingFile {
 
     /// The features of a row group, in the precision asked for: `[rows, dims]`.
     pub fn features(&self, row_group: usize) -> Result<ScalarBuffer<f32>, TableError> {
-        let batch = self.file.read(row_group, &["embedding"])?;
-        let columns = Columns {
-            batch: &batch,
-            path: self.file.path(),
-        };
-        let lists: ListArray = columns.required("embedding")?;
         let dims = self.spec.dims;
-        if let Some(row) = (0..lists.len()).find(|row| lists.value_length(*row) as usize != dims) {
-            return Err(TableError::Value {
-                path: self.file.path().to_owned(),
-                row,
-                column: "embedding",
-                value: format!("of {} values", lists.value_length(row)),
-            });
+        let mut features = self.file.read_lists(row_group, "embedding", dims)?;
+        if self.precision != self.spec.precision {
+            self.spec.precision.round(&mut features);
         }
-        let first = lists
-            .value_offsets()
-            .first()
-            .map_or(0, |first| *first as usize);
-        let values = lists.values().as_primitive::<Float32Type>();
-        let features = values.values().slice(first, lists.len() * dims);
-        if self.precision == self.spec.precision {
-            return Ok(features);
-        }
-        let mut features = features.to_vec();
-        self.spec.precision.round(&mut features);
         Ok(features.into())
     }
 }

@@ -159,7 +159,7 @@ impl Cache {
         // Decoding a row group is most of the work. What is wanted of it is copied at once, so that
         // no more of them are held than are decoded.
         let read = wanted.into_par_iter().flat_map_iter(|(group, rows)| {
-            let features = self.row_group(group);
+            let features = self.row_group(group, rows.len());
             let row_of = move |(at, row): (usize, usize)| {
                 let features = features.as_ref()?.get(row * dims..(row + 1) * dims)?;
                 Some((at, features.to_vec()))
@@ -172,8 +172,9 @@ impl Cache {
         found
     }
 
-    /// The features of a row group, `[rows, dims]`; `None` if they cannot be read.
-    fn row_group(&self, group: Group) -> Option<ScalarBuffer<f32>> {
+    /// The features of a row group, of which so many rows are `wanted`, `[rows, dims]`; `None` if they
+    /// cannot be read.
+    fn row_group(&self, group: Group, wanted: usize) -> Option<ScalarBuffer<f32>> {
         let part = {
             let mut inner = self.lock();
             if inner.unreadable.contains(&group) {
@@ -187,8 +188,11 @@ impl Cache {
         // Read with the cache unlocked: others may ask and append meanwhile.
         match part.features(group.row_group) {
             Ok(features) => {
-                let bytes = size_of_val(&*features);
-                self.lock().recent.insert(group, features.clone(), bytes);
+                // Of one that is wanted whole nothing is left to ask for.
+                if features.len() > wanted * self.spec.dims {
+                    let bytes = size_of_val(&*features);
+                    self.lock().recent.insert(group, features.clone(), bytes);
+                }
                 Some(features)
             }
             Err(error) => {
@@ -220,7 +224,7 @@ impl Cache {
         let mut good = Vec::new();
         for (row_group, ids) in file.ids().into_iter().flatten().enumerate() {
             let group = Group { part, row_group };
-            let Some(features) = self.row_group(group) else {
+            let Some(features) = self.row_group(group, ids.len()) else {
                 continue;
             };
             let rows = ids.into_iter().zip(features.chunks_exact(self.spec.dims));

@@ -4,7 +4,9 @@
 //! pictures and of the network. glibc's `malloc` gives each thread an arena of its own, where the
 //! others do not find the gaps, and soon cuts large blocks out of its arenas too, where what is small
 //! settles between them, so that the next batch's buffers no longer fit. Both are told not to: all
-//! threads share one arena, and large blocks stay with the system, which takes each back whole.
+//! threads share one arena, and large blocks stay with the system, which takes each back whole. What
+//! is free at the arena's end may be as much as one of these, as else the system gives and takes the
+//! same pages for every row group.
 
 /// See the [module](self). To be called before there are threads; other allocators have no such
 /// fault, and are left alone.
@@ -40,7 +42,11 @@ mod glibc {
     }
 
     pub fn keep_memory_level() {
-        set(&[(M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, LARGE)]);
+        set(&[
+            (M_ARENA_MAX, 1),
+            (M_MMAP_THRESHOLD, LARGE),
+            (M_TRIM_THRESHOLD, LARGE),
+        ]);
     }
 
     pub fn reuse_memory() {

@@ -131,7 +131,7 @@ fn log_only(summary: &RunSummary, terminal: &Terminal) -> bool {
             deleted = counts.deleted,
             embedded = counts.embedded,
             seconds = seconds(summary),
-            slowest_stage = summary.slowest_stage(),
+            slowest_stage = summary.slowest_stage,
             "run finished"
         );
     }
@@ -204,11 +204,7 @@ fn others(text: &mut impl Write, summary: &RunSummary) -> std::io::Result<()> {
 
 /// The slowest stage, and how busy all of them were; nothing of a run that had nothing to do.
 fn stages(summary: &RunSummary) -> Option<String> {
-    let counts = &summary.counts;
-    if counts.captioned + counts.failed + counts.embedded == 0 {
-        return None;
-    }
-    let slowest = summary.slowest_stage()?;
+    let slowest = summary.slowest_stage.as_deref()?;
     let rate = summary.stages.get(slowest)?.rate;
     let whole = Some(seconds(summary)).filter(|whole| *whole > 0.0)?;
     let busy: Vec<String> = summary

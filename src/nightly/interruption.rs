@@ -254,6 +254,7 @@ fn summary(
         counts: Counts::default(),
         bytes_read: 0,
         stages: BTreeMap::new(),
+        slowest_stage: None,
         captions,
         embeddings,
         snapshot,

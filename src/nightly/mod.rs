@@ -28,4 +28,4 @@ pub use model_source::{ModelFile, ModelSource, RecordedIds};
 pub use plan::{Action, Because, Plan, PlanError, PlanOptions};
 pub use publication::{Publication, PublicationError, Verdict, publish};
 pub use state::{KnownRows, State, StateError};
-pub use summary::{Counts, RunOutcome, RunSummary, StageTime, SummaryError, runs};
+pub use summary::{Counts, RunOutcome, RunSummary, StageTime, SummaryError, runs, slowest_stage};

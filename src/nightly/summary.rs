@@ -46,6 +46,10 @@ pub struct RunSummary {
     pub bytes_read: u64,
     /// By name of the stage.
     pub stages: BTreeMap<String, StageTime>,
+    /// The one of them that the others waited for; `None` if the run had nothing to do, or is of
+    /// before this was noted.
+    #[serde(default)]
+    pub slowest_stage: Option<String>,
     pub captions: Vec<Part>,
     pub embeddings: Vec<Part>,
     /// `captions.arrow`, if the run wrote it.
@@ -191,26 +195,27 @@ impl Counts {
     }
 }
 
-impl RunSummary {
-    /// The stage that the others waited for: of those that did anything, the one that was busy longest.
-    /// Encoding and captioning take turns on one thread, so they count together, and the longer one is
-    /// named.
-    pub fn slowest_stage(&self) -> Option<&str> {
-        let seconds = |name: &str| self.stages.get(name).map_or(0.0, |stage| stage.seconds);
-        let busy = |name: &str| match name {
-            "encode" | "caption" => seconds("encode") + seconds("caption"),
-            _ => seconds(name),
-        };
-        self.stages
-            .iter()
-            .filter(|(_, stage)| stage.items > 0)
-            .map(|(name, _)| name.as_str())
-            .max_by(|a, b| {
-                let busier = busy(a).total_cmp(&busy(b));
-                busier.then(seconds(a).total_cmp(&seconds(b)))
-            })
+/// The stage that the others waited for: of those that did anything, the one that was busy longest.
+/// Encoding and captioning take turns on one thread, so they count together, and the longer one is
+/// named. `None` for a run that had nothing to do but to walk.
+pub fn slowest_stage(stages: &BTreeMap<String, StageTime>, counts: &Counts) -> Option<String> {
+    if counts.captioned + counts.failed + counts.embedded == 0 {
+        return None;
     }
+    let seconds = |name: &str| stages.get(name).map_or(0.0, |stage| stage.seconds);
+    let busy = |name: &str| match name {
+        "encode" | "caption" => seconds("encode") + seconds("caption"),
+        _ => seconds(name),
+    };
+    let active = stages.iter().filter(|(_, stage)| stage.items > 0);
+    let slowest = active.map(|(name, _)| name).max_by(|a, b| {
+        let busier = busy(a).total_cmp(&busy(b));
+        busier.then(seconds(a).total_cmp(&seconds(b)))
+    });
+    slowest.cloned()
+}
 
+impl RunSummary {
     /// Makes the summary durable under its name.
     pub fn write(&self, layout: &Layout) -> Result<(), SummaryError> {
         let path = layout.summary(&self.run_id);
@@ -285,6 +290,7 @@ mod tests {
             },
             bytes_read: 1 << 40,
             stages: BTreeMap::from([("encode".to_owned(), StageTime::new(90, 45.0))]),
+            slowest_stage: Some("encode".to_owned()),
             captions: vec![Part {
                 file: "captions/run=x/part-00000.parquet".to_owned(),
                 rows: 3,
@@ -318,22 +324,27 @@ mod tests {
 
     #[test]
     fn the_slowest_stage_is_of_the_thread_that_was_busy_longest() {
-        let check = |stages: &[(&str, u64, f64)], expected: Option<&str>| {
+        let counts = summary().counts;
+        let quiet = Counts {
+            unchanged: counts.found,
+            ..Counts::default()
+        };
+        let slowest = |stages: &[(&str, u64, f64)], counts: &Counts| {
             let stages = stages
                 .iter()
                 .map(|&(name, items, seconds)| (name.to_owned(), StageTime::new(items, seconds)));
-            let summary = RunSummary {
-                stages: stages.collect(),
-                ..summary()
-            };
-            assert_eq!(summary.slowest_stage(), expected);
+            slowest_stage(&stages.collect(), counts)
+        };
+        let check = |stages: &[(&str, u64, f64)], expected: Option<&str>| {
+            assert_eq!(slowest(stages, &counts).as_deref(), expected);
         };
         check(&[("read", 9, 5.0), ("encode", 9, 4.0)], Some("read"));
         let thread = [("read", 9, 5.0), ("encode", 9, 4.0), ("caption", 9, 2.0)];
         check(&thread, Some("encode"));
-        // On a quiet night the walk alone has something to do.
         check(&[("walk", 9, 0.1), ("write", 0, 0.3)], Some("walk"));
         check(&[("walk", 0, 0.1)], None);
+        // On a quiet night nothing waits for the walk.
+        assert_eq!(slowest(&[("walk", 9, 0.1)], &quiet), None);
     }
 
     #[test]
@@ -344,6 +355,7 @@ mod tests {
             "captioner_source",
             "caption_sample",
             "findings",
+            "slowest_stage",
         ] {
             old.as_object_mut().unwrap().remove(added);
         }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::writing::WrittenParts;
 use super::{Live, Models, PipelineError, RunConfig};
 use crate::cache::Cache;
-use crate::nightly::{Publication, RunOutcome, RunSummary, State, Verdict, publish};
+use crate::nightly::{Publication, RunOutcome, RunSummary, State, Verdict, publish, slowest_stage};
 use crate::table::{FileList, Layout, Part, RunId, SnapshotNotes};
 
 /// What is known of a run whose stages are done.
@@ -52,6 +52,7 @@ impl Conclusion<'_> {
         let findings = publication.findings.iter();
         let identity = self.models.identity();
         let captions = self.models.captioner.is_some();
+        let (counts, stages) = (live.counts(), live.stages());
         let summary = RunSummary {
             run_id: self.run_id,
             outcome,
@@ -66,9 +67,10 @@ impl Conclusion<'_> {
             captioner_id: captions.then(|| identity.captioner_id.to_string()),
             captioner_source: config.captioner_source.clone(),
             decoding: captions.then(|| identity.decoding.to_string()),
-            counts: live.counts(),
+            counts,
             bytes_read: live.bytes.load(Ordering::Relaxed),
-            stages: live.stages(),
+            slowest_stage: slowest_stage(&stages, &counts),
+            stages,
             captions: publication.captions,
             embeddings: parts.embeddings,
             snapshot,

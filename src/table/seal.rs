@@ -21,7 +21,7 @@ const LENGTH: usize = 4;
 pub struct SealedSink {
     path: PathBuf,
     file: DurableFile,
-    /// What was written since the last [`take_span`](Self::take_span), if that is wanted.
+    /// What was written since the last [`begin_span`](Self::begin_span), if that is wanted.
     span: Option<Vec<u8>>,
     /// From [`begin_footer`](Self::begin_footer) on: what follows the body.
     tail: Option<Vec<u8>>,
@@ -38,9 +38,14 @@ impl SealedSink {
         })
     }
 
-    /// What was written since the last call; nothing at the first.
-    pub fn take_span(&mut self) -> Vec<u8> {
-        self.span.replace(Vec::new()).unwrap_or_default()
+    /// Keeps from now on what is written, for [`span`](Self::span).
+    pub fn begin_span(&mut self) {
+        self.span.get_or_insert_default().clear();
+    }
+
+    /// What was written since the last [`begin_span`](Self::begin_span).
+    pub fn span(&self) -> &[u8] {
+        self.span.as_deref().unwrap_or_default()
     }
 
     /// Bytes of the body so far, and their BLAKE3.
