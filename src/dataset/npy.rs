@@ -1,18 +1,19 @@
-//! Reads rows of a matrix that NumPy has saved (`.npy`), without reading the matrix.
+//! Reads rows of a matrix that NumPy has saved (`.npy`), without reading the matrix: the file is mapped
+//! into memory, as by `numpy.load(FILE, mmap_mode="r")`.
 //!
-//! Rows are read at their places in the file, and the system keeps in memory what was read lately, as
-//! it does with a mapping. A mapping is not used on purpose: a file that becomes shorter while it is
-//! mapped takes the process with it; here it is an error.
+//! The system reads a page when a row on it is asked for, keeps it while there is room, and shares it with
+//! every other process that maps the file: a matrix that is larger than memory can be learnt from, and
+//! several trainings from one matrix hold it once.
 
 mod header;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use memmap2::Mmap;
 use thiserror::Error;
 
 use self::header::Header;
@@ -52,6 +53,15 @@ pub enum NpyError {
         rows: usize,
         dims: usize,
         number: Number,
+        expected: u64,
+        found: u64,
+    },
+    #[error(
+        "{} has become shorter while it was used: it had {expected} bytes, now it has {found}",
+        path.display()
+    )]
+    Shrunk {
+        path: PathBuf,
         expected: u64,
         found: u64,
     },
@@ -123,16 +133,25 @@ impl fmt::Display for Number {
     }
 }
 
+/// A matrix of more bytes than this is known by pieces of it.
+const DIGESTED_WHOLE: usize = 64 << 20;
+/// How many pieces, at even distances, the first and the last bytes among them.
+const PIECES: usize = 1024;
+/// Bytes of a piece.
+const PIECE: usize = 4096;
+
 /// A matrix in a file: `[rows, dims]`.
 #[derive(Debug)]
 pub struct Matrix {
     path: PathBuf,
     file: File,
+    /// The whole file.
+    bytes: Mmap,
     rows: usize,
     dims: usize,
     number: Number,
     /// Where the values begin, in bytes.
-    start: u64,
+    start: usize,
 }
 
 impl Matrix {
@@ -167,7 +186,8 @@ impl Matrix {
         let values = rows.checked_mul(dims);
         let bytes = values.and_then(|values| values.checked_mul(number.bytes() as u64));
         let expected = bytes.and_then(|bytes| bytes.checked_add(start));
-        let (Some(expected), Ok(rows), Ok(dims)) = (expected, rows.try_into(), dims.try_into())
+        let (Some(expected), Ok(rows), Ok(dims), Ok(start)) =
+            (expected, rows.try_into(), dims.try_into(), start.try_into())
         else {
             return Err(shape());
         };
@@ -181,9 +201,17 @@ impl Matrix {
                 found,
             });
         }
+        // SAFETY: the mapping is read only, and of a file as long as its header says, which was just seen.
+        // What Rust cannot know is that nobody else writes to it meanwhile. Values that are overwritten are
+        // read as they come, as numbers of which every pattern of bits is one. A file that is cut would end
+        // the process by a signal where a page is gone: `read` sees that it is as long as ever before it
+        // looks, which leaves the moment in between, as in NumPy. Files that are replaced by a rename, as
+        // programs that save should, are not touched by it: what is mapped is the old one.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         Ok(Matrix {
             path: path.into(),
             file,
+            bytes,
             rows,
             dims,
             number,
@@ -209,14 +237,18 @@ impl Matrix {
     }
 
     /// Reads rows, in the order asked for, into `[rows.len(), dims]`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such row, or the file has become shorter.
     pub fn read(&self, rows: &[usize], into: &mut [f32]) -> Result<(), NpyError> {
         let expected = rows.len() * self.dims;
         if into.len() != expected {
             let found = into.len();
             return Err(NpyError::Room { expected, found });
         }
+        self.check_length()?;
         let bytes = self.dims * self.number.bytes();
-        let mut buffer = vec![0; bytes];
         for (row, into) in rows.iter().zip(into.chunks_exact_mut(self.dims)) {
             if *row >= self.rows {
                 return Err(NpyError::Row {
@@ -225,15 +257,58 @@ impl Matrix {
                     rows: self.rows,
                 });
             }
-            let place = self.start + *row as u64 * bytes as u64;
-            let read = self.file.read_exact_at(&mut buffer, place);
-            read.map_err(|source| NpyError::Read {
-                path: self.path.clone(),
-                source,
-            })?;
-            self.number.read(&buffer, into);
+            let from = self.start + row * bytes;
+            self.number.read(&self.bytes[from..from + bytes], into);
         }
         Ok(())
+    }
+
+    /// Tells the matrix from another, by its shape and values and wherever it lies: BLAKE3, 16 hex digits.
+    ///
+    /// Up to 64 MiB all of it counts. Of a larger one it is 4 MiB, in pieces at even distances, since
+    /// reading whole what may be hundreds of gigabytes would take longer than it is worth: another encoder,
+    /// other images or another order change every piece. The time of the last change is left out; copying a
+    /// file, or unpacking it again, changes it and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When the file has become shorter.
+    pub fn digest(&self) -> Result<String, NpyError> {
+        self.check_length()?;
+        let mut hasher = blake3::Hasher::new();
+        let length = self.bytes.len();
+        hasher.update(&(length as u64).to_le_bytes());
+        // The header stands at the beginning, and so in any case in what is digested.
+        match length <= DIGESTED_WHOLE {
+            true => {
+                hasher.update(&self.bytes);
+            }
+            false => {
+                let last = length - PIECE;
+                for piece in 0..PIECES {
+                    let from = (last as u128 * piece as u128 / (PIECES - 1) as u128) as usize;
+                    hasher.update(&self.bytes[from..from + PIECE]);
+                }
+            }
+        }
+        Ok(hasher.finalize().to_hex()[..16].to_owned())
+    }
+
+    /// Sees that the file is as long as it was.
+    fn check_length(&self) -> Result<(), NpyError> {
+        let metadata = self.file.metadata().map_err(|source| NpyError::Read {
+            path: self.path.clone(),
+            source,
+        })?;
+        let (expected, found) = (self.bytes.len() as u64, metadata.len());
+        match found < expected {
+            true => Err(NpyError::Shrunk {
+                path: self.path.clone(),
+                expected,
+                found,
+            }),
+            false => Ok(()),
+        }
     }
 }
 
@@ -241,15 +316,19 @@ impl Matrix {
 mod tests {
     use super::*;
 
-    /// A file of version 1.0 with this header and so many bytes of values.
-    fn open(header: &str, bytes: usize) -> Result<Matrix, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.npy");
+    /// A file of version 1.0 with this header and so many bytes of values, all zero.
+    fn file(header: &str, bytes: usize) -> Vec<u8> {
         let mut file = b"\x93NUMPY\x01\x00".to_vec();
         file.extend((header.len() as u16).to_le_bytes());
         file.extend(header.as_bytes());
-        file.extend(vec![0; bytes]);
-        std::fs::write(&path, file).unwrap();
+        file.resize(file.len() + bytes, 0);
+        file
+    }
+
+    fn open(header: &str, bytes: usize) -> Result<Matrix, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.npy");
+        std::fs::write(&path, file(header, bytes)).unwrap();
         let folder = format!("{}/", folder.path().display());
         Matrix::open(&path).map_err(|error| error.to_string().replace(&folder, ""))
     }
@@ -350,5 +429,56 @@ mod tests {
         ));
         matrix.read(&[1], &mut row).unwrap();
         assert_eq!(row, [0.0]);
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error_and_not_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.npy");
+        let rows = 5000;
+        std::fs::write(&path, file(&header(rows), rows * 4)).unwrap();
+        let matrix = Matrix::open(&path).unwrap();
+        let mut row = [1.0];
+        matrix.read(&[rows - 1], &mut row).unwrap();
+        let cut = File::options().write(true).open(&path).unwrap();
+        cut.set_len(200).unwrap();
+        for read in [
+            matrix.read(&[rows - 1], &mut row).unwrap_err(),
+            matrix.digest().unwrap_err(),
+        ] {
+            let told = read.to_string();
+            assert!(told.contains("has become shorter"), "{told}");
+        }
+    }
+
+    fn header(rows: usize) -> String {
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, 1), }}")
+    }
+
+    #[test]
+    fn a_matrix_is_known_by_its_values_wherever_it_lies() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = |bytes: &[u8]| {
+            let path = folder.path().join("m.npy");
+            std::fs::write(&path, bytes).unwrap();
+            Matrix::open(&path).unwrap().digest().unwrap()
+        };
+        let small = file(&header(1000), 4000);
+        let mut changed = small.clone();
+        changed[3000] = 1;
+        assert_eq!(digest(&small), digest(&small));
+        assert_ne!(digest(&small), digest(&changed));
+        // Larger than what is read whole: the last value and one in a thousand count.
+        let rows = DIGESTED_WHOLE / 4 + 1;
+        let large = file(&header(rows), rows * 4);
+        let known = digest(&large);
+        let mut changed = large.clone();
+        *changed.last_mut().unwrap() = 1;
+        assert_ne!(digest(&changed), known);
+        let mut shifted = large;
+        for value in shifted[200..].iter_mut().step_by(4) {
+            *value = 1;
+        }
+        assert_ne!(digest(&shifted), known);
     }
 }

@@ -21,7 +21,7 @@ use super::drawn::pixels;
 use super::held::{Held, Images, encoder_file};
 use super::order::{Order, Sight, seed};
 use super::photographs;
-use super::subject::{Batch, Input, Judgement, MakeBatch, Seen, Subject};
+use super::subject::{Batch, Input, Judgement, KnownMatrix, MakeBatch, Seen, Subject};
 use super::tuning::TunableVgg16;
 use super::validation::ValidationImages;
 use super::vocabulary::WordCounts;
@@ -559,6 +559,10 @@ impl Subject for Captioned {
 
     fn is_demonstration(&self) -> bool {
         false
+    }
+
+    fn matrix(&self) -> Option<&KnownMatrix> {
+        self.learnt.held.as_ref()?.matrix.as_ref()
     }
 
     fn identify(&self, hasher: &mut blake3::Hasher) {

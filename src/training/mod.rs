@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod drawn;
 pub mod event;
+mod folder;
 pub mod grounding;
 pub mod held;
 pub mod inspection;
@@ -99,6 +100,11 @@ pub enum TrainingError {
          with --restart"
     )]
     OtherRecipe { file: PathBuf },
+    #[error(
+        "{file} is a checkpoint of a training whose features were others than those in {matrix} are now: \
+         put those back, or begin anew with --restart"
+    )]
+    OtherFeatures { file: PathBuf, matrix: PathBuf },
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),
     #[error(transparent)]
@@ -136,6 +142,7 @@ impl TrainingError {
                 | E::NothingLeft { .. }
                 | E::HoldOut { .. }
                 | E::OtherRecipe { .. }
+                | E::OtherFeatures { .. }
                 | E::Dataset(_)
                 | E::Features(_)
         )

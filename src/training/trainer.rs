@@ -19,6 +19,7 @@ use super::checkpoint::{self, Best, Progress};
 use super::config::{DataConfig, LearningConfig, TrainingConfig};
 use super::drawn::Drawn;
 use super::event::{Event, Measure};
+use super::folder::Folder;
 use super::optimiser::{Group, Optimiser};
 use super::order::seed;
 use super::record::Recorder;
@@ -65,8 +66,7 @@ pub fn train(
     mut listener: impl FnMut(Event),
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
-    let folder = config.folder();
-    std::fs::create_dir_all(&folder).map_err(|source| saving::unwritable(&folder, source))?;
+    let folder = Folder::take(config.folder())?;
     saving::recover(&config.output)?;
     tch::manual_seed(config.seed);
     let variables = VarStore::new(device);
@@ -74,7 +74,7 @@ pub fn train(
     let subject: Box<dyn Subject> = match &config.data {
         DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root)?),
         DataConfig::Captions(data) => {
-            let beside = folder.join("features");
+            let beside = folder.path().join("features");
             Box::new(Captioned::new(config, data, &root, &beside, stop)?)
         }
     };
@@ -82,13 +82,14 @@ pub fn train(
     let mut captioner = new_captioner(config, subject.as_ref(), &variables)?;
     let optimiser = Optimiser::new(learning.optimiser, &variables);
 
-    let file = folder.join(checkpoint::FILE);
+    let file = folder.path().join(checkpoint::FILE);
     let steps_per_epoch = subject.steps_per_epoch();
     let mut run = Run {
         steps: steps_per_epoch * learning.epochs,
         steps_per_epoch,
         progress: Progress {
             recipe: identity(config, subject.as_ref()),
+            features: subject.matrix().map(|matrix| matrix.digest.clone()),
             step: 0,
             epoch_loss: 0.0,
             best: None,
@@ -103,12 +104,12 @@ pub fn train(
         learning,
         spent: started,
     };
-    run.take_up(resume)?;
+    run.take_up(resume, subject.as_ref())?;
     let recipe = toml::to_string(config).map_err(|error| TrainingError::Config {
         file: config.output.clone(),
         reason: error.to_string(),
     })?;
-    let mut recorder = Recorder::new(folder.clone(), recipe);
+    let mut recorder = Recorder::new(folder.path().to_owned(), recipe);
     let mut tell = |event: Event| -> Result<(), TrainingError> {
         recorder.take(&event)?;
         listener(event);
@@ -165,8 +166,6 @@ pub fn train(
     if !interrupted {
         // Nothing is left to go on with, and the same command begins anew.
         run.remove_checkpoint()?;
-        // It stays if there is something else in it.
-        let _ = std::fs::remove_dir(&folder);
     }
     Ok(outcome)
 }
@@ -234,7 +233,7 @@ impl Run<'_> {
     }
 
     /// Goes on from a checkpoint, if there is one and that is wanted.
-    fn take_up(&mut self, resume: Resume) -> Result<(), TrainingError> {
+    fn take_up(&mut self, resume: Resume, subject: &dyn Subject) -> Result<(), TrainingError> {
         if resume == Resume::Never {
             return self.remove_checkpoint();
         }
@@ -244,6 +243,14 @@ impl Run<'_> {
         if found.progress.recipe != self.progress.recipe {
             let file = self.file.clone();
             return Err(TrainingError::OtherRecipe { file });
+        }
+        if let Some(matrix) = subject.matrix()
+            && found.progress.features.as_ref() != Some(&matrix.digest)
+        {
+            return Err(TrainingError::OtherFeatures {
+                file: self.file.clone(),
+                matrix: matrix.path.clone(),
+            });
         }
         self.progress = found.restore(&self.file, &self.variables, &mut self.optimiser)?;
         Ok(())

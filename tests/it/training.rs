@@ -178,6 +178,12 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         let ended = place.train(&changed, &[]);
         assert_eq!(ended.code, Some(2), "{}", ended.log);
         assert!(ended.log.contains(expected), "{}", ended.log);
+        // Nothing is left of it.
+        assert!(
+            !place.path().join("model.training").exists(),
+            "{}",
+            ended.log
+        );
     };
     check(
         "hidden = 6\n",
@@ -188,6 +194,11 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         "matrix = \"features.npy\"",
         "matrix = \"none.npy\"",
         "none.npy",
+    );
+    check(
+        "matrix = \"features.npy\"",
+        "cache = \"none\"",
+        "the images are needed",
     );
     check(
         "split = \"train\"",
