@@ -50,6 +50,8 @@ pub struct Captioned {
     encoder_id: Option<String>,
     weights: Option<PathBuf>,
     device: Device,
+    /// What products and convolutions are computed in.
+    kind: Kind,
 }
 
 struct Tuned {
@@ -92,6 +94,7 @@ impl Captioned {
         data: &CaptionsData,
         variables: &Variables,
         beside: &Path,
+        kind: Kind,
         stop: &AtomicBool,
     ) -> Result<Self, TrainingError> {
         let device = variables.device();
@@ -120,9 +123,8 @@ impl Captioned {
                     wanted: &wanted,
                 };
                 let features = &data.features;
-                Some(Held::gather(
-                    config, features, &images, beside, device, stop,
-                )?)
+                let on = (device, kind);
+                Some(Held::gather(config, features, &images, beside, on, stop)?)
             }
         };
         let is_usable = |place: &usize| {
@@ -195,6 +197,7 @@ impl Captioned {
                     &config.encoder,
                     tuning,
                     file,
+                    kind,
                 )?,
                 from_step: (tuning.start_epoch - 1) * steps_per_epoch,
             }),
@@ -230,6 +233,7 @@ impl Captioned {
             tuned,
             weights,
             device,
+            kind,
         })
     }
 
@@ -518,7 +522,7 @@ impl Subject for Captioned {
                     _ => directory.join(ENCODER),
                 };
                 let config = &model.config.encoder;
-                let encoder = encoder::load(config, &file, self.device, Kind::Float)?;
+                let encoder = encoder::load(config, &file, self.device, self.kind)?;
                 self.validation
                     .judge(captioner.as_ref(), decoding, |images| {
                         Ok(encoder.encode(&images.pixels(encoder.preprocess())?)?)

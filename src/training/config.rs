@@ -15,6 +15,7 @@ use super::vocabulary::{Cut, PRESETS, Preset, Words};
 use crate::captioner::Decoding;
 use crate::captioner::model::CaptionerConfig;
 use crate::dataset::{Format, Split};
+use crate::encoder::device::Precision;
 use crate::encoder::preprocess::Resize;
 use crate::encoder::{EncoderConfig, Layer};
 use crate::scenes::{self, Frame};
@@ -241,6 +242,9 @@ pub struct LearningConfig {
     /// Scheduled sampling: how often a word is fed that the model itself said.
     #[serde(default)]
     pub scheduled_sampling: Option<OwnWords>,
+    /// What products and convolutions are computed in.
+    #[serde(default, with = "super::precision")]
+    pub precision: Precision,
     /// Whether the output layer starts from the frequencies of the words.
     #[serde(default)]
     pub output_bias: bool,

@@ -58,7 +58,8 @@ enum Values {
 
 impl Held {
     /// The features of images, as far as they can be had.
-    /// `beside` is the folder where computed ones are kept if the recipe names none.
+    /// `beside` is the folder where computed ones are kept if the recipe names none; they are computed on a
+    /// device in a type, f32 or bfloat16.
     ///
     /// # Errors
     ///
@@ -69,7 +70,7 @@ impl Held {
         features: &FeaturesConfig,
         images: &Images,
         beside: &Path,
-        device: Device,
+        (device, kind): (Device, Kind),
         stop: &AtomicBool,
     ) -> Result<Self, TrainingError> {
         let Images {
@@ -116,7 +117,7 @@ impl Held {
             Some(file) => {
                 let mut described = config.encoder.clone();
                 described.weights = None;
-                let encoder = encoder::load(&described, &file, device, Kind::Float)?;
+                let encoder = encoder::load(&described, &file, device, kind)?;
                 let images = wanted
                     .iter()
                     .zip(&ids)

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tch::Device;
 use tch::nn::VarStore;
+use tch::{Device, Kind};
 
 use super::TrainingError;
 use super::captioned::Captioned;
@@ -22,6 +22,7 @@ use super::event::{Event, Measure};
 use super::folder::Folder;
 use super::optimiser::{Group, Optimiser};
 use super::order::seed;
+use super::precision;
 use super::record::Recorder;
 use super::saving::{self, Candidate, Origin};
 use super::schedule::Place;
@@ -50,7 +51,8 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Learns as `config` says. `command` is what the user typed, for the model's record of its origin.
+/// Learns as `config` says, with products and convolutions in `kind`, which [`precision::resolve`] tells of
+/// the recipe's. `command` is what the user typed, for the model's record of its origin.
 /// Set `stop` to end after the step under way, with a checkpoint.
 ///
 /// # Errors
@@ -60,6 +62,7 @@ pub struct Outcome {
 pub fn train(
     config: &TrainingConfig,
     device: Device,
+    kind: Kind,
     command: &str,
     resume: Resume,
     stop: &AtomicBool,
@@ -72,10 +75,10 @@ pub fn train(
     let variables = VarStore::new(device);
     let root = variables.root();
     let subject: Box<dyn Subject> = match &config.data {
-        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root)?),
+        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root, kind)?),
         DataConfig::Captions(data) => {
             let beside = folder.path().join("features");
-            Box::new(Captioned::new(config, data, &root, &beside, stop)?)
+            Box::new(Captioned::new(config, data, &root, &beside, kind, stop)?)
         }
     };
     let learning = &config.training;
@@ -88,7 +91,7 @@ pub fn train(
         steps: steps_per_epoch * learning.epochs,
         steps_per_epoch,
         progress: Progress {
-            recipe: identity(config, subject.as_ref()),
+            recipe: identity(config, kind, subject.as_ref()),
             features: subject.matrix().map(|matrix| matrix.digest.clone()),
             step: 0,
             epoch_loss: 0.0,
@@ -102,6 +105,7 @@ pub fn train(
         variables,
         optimiser,
         learning,
+        kind,
         spent: started,
     };
     run.take_up(resume, subject.as_ref())?;
@@ -141,6 +145,7 @@ pub fn train(
                 command,
                 epoch: step / steps_per_epoch,
                 seconds: run.seconds(),
+                kind,
             };
             run.end_epoch(config, subject.as_ref(), &captioner, &origin, &mut tell)?;
         } else if !step.is_multiple_of(learning.checkpoint_every) {
@@ -196,13 +201,15 @@ fn new_captioner(
 }
 
 /// Digest of all that decides what is learnt.
-fn identity(config: &TrainingConfig, subject: &dyn Subject) -> String {
+fn identity(config: &TrainingConfig, kind: Kind, subject: &dyn Subject) -> String {
     let mut decisive = config.clone();
     // These may change between a kill and what comes after.
     decisive.name = String::new();
     decisive.purpose = None;
     decisive.output = PathBuf::new();
     decisive.training.checkpoint_every = 1;
+    // What `auto` came to here; on another machine it may be something else.
+    decisive.training.precision = precision::named(kind);
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{decisive:?}").as_bytes());
     subject.identify(&mut hasher);
@@ -219,6 +226,8 @@ struct Run<'a> {
     variables: VarStore,
     optimiser: Optimiser,
     learning: &'a LearningConfig,
+    /// What products and convolutions are computed in.
+    kind: Kind,
     spent: Instant,
 }
 
@@ -294,6 +303,7 @@ impl Run<'_> {
                 .scheduled_sampling
                 .as_ref()
                 .map_or(0.0, |sampling| sampling.share(step)),
+            kind: self.kind,
         };
 
         let device = self.variables.device();

@@ -223,6 +223,11 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
     check("[data]", "[data]\nsplit = 1", "unknown field `split`");
     check(
         "epochs = 2",
+        "epochs = 2\nprecision = \"fp16\"",
+        "training.precision is \"fp16\", expected auto, fp32 or bf16",
+    );
+    check(
+        "epochs = 2",
         "epochs = 2\ngrounding = 1.0",
         "are for scenes",
     );

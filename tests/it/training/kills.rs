@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::places::{Ended, Place, recipe};
+use showtell::encoder::device::Cpu;
+
+use super::places::{Ended, Place, in_bf16, recipe};
 
 /// Kills in each training unless the environment says otherwise.
 const KILLS: u32 = 3;
@@ -96,6 +98,16 @@ fn a_killed_training_ends_with_the_weights_of_one_that_was_not() {
 #[test]
 fn momentum_survives_a_kill_too() {
     check(&demanding("kind = \"rmsprop\", momentum = 0.9"), 2);
+}
+
+#[test]
+fn mixed_precision_survives_a_kill_too() {
+    if !Cpu::detect().computes_bf16() {
+        eprintln!("NOT RUN: this processor has no units for bf16, and no training takes it here");
+        return;
+    }
+    let recipe = demanding("kind = \"adam\"");
+    check(&in_bf16(&recipe), 3);
 }
 
 /// A training that was killed after its first checkpoint, and its recipe.
