@@ -4,12 +4,11 @@
 //! [`config`] says what to learn from and how. A [`subject`] gives batches and judges models: scenes that
 //! are [`drawn`], or [`captioned`] photographs of a data set, with features that are [`held`] or an encoder
 //! that goes on [`tuning`]. [`captioner`] and [`network`] hold what is learnt; the [`trainer`] learns it
-//! with an [`optimiser`] and a [`schedule`], in
-//! some [`precision`], and writes a [`checkpoint`] to go on from. A saved model is
-//! read back and judged by the very code that annotates archives.
+//! with an [`optimiser`] and a [`schedule`], in some [`precision`], and writes a [`checkpoint`] to go on
+//! from. A saved model is read back and judged by the very code that annotates archives.
 //!
-//! [`presence`], [`roles`] and [`grounding`] are losses for scenes. [`vocabulary`] takes the words of a data
-//! set as the papers did, and [`inspection`] tells what is in one.
+//! [`presence`], [`roles`] and [`grounding`] are losses for scenes, the last two made of [`question`]s.
+//! [`vocabulary`] takes the words of a data set as the papers did, and [`inspection`] tells what is in one.
 
 pub mod attention;
 pub mod augment;
@@ -29,6 +28,7 @@ pub mod order;
 mod photographs;
 pub mod precision;
 pub mod presence;
+pub mod question;
 pub mod record;
 pub mod roles;
 mod saving;
