@@ -7,7 +7,8 @@ At the size of the O'Reilly tutorial (fc7 of 4096 values, embeddings and LSTM of
 Adam 1e-3), on one thread each, the two take turns. Both learn from the same captions, words and features, which are
 random: what is in them does not change the time. The loop of PyTorch is what its tutorials teach:
 `nn.LSTM` over captions padded to the longest of the batch, `cross_entropy` with `ignore_index`; with
---packed it has `pack_padded_sequence` and computes logits of real words only.
+--packed it has `pack_padded_sequence` and computes logits of real words only. With --precision bf16 both
+learn in mixed precision, PyTorch by `torch.autocast`.
 """
 
 import argparse
@@ -72,6 +73,7 @@ epochs = 1
 batch = 128
 learning_rate = 0.001
 schedule = {{ kind = "constant" }}
+precision = "{precision}"
 """
 
 
@@ -106,7 +108,7 @@ def captions_of(path, images):
     return captions
 
 
-def in_pytorch(captions, features, threshold, packed):
+def in_pytorch(captions, features, threshold, packed, precision):
     """Tokens per second of an epoch."""
     torch.manual_seed(1)
     torch.set_num_threads(1)
@@ -127,7 +129,8 @@ def in_pytorch(captions, features, threshold, packed):
         for row, (_, words) in enumerate(batch):
             inputs[row, : len(words) + 1] = torch.tensor([START] + words)
             targets[row, : len(words) + 1] = torch.tensor(words + [END])
-        loss = model.loss(matrix[[image for image, _ in batch]], inputs, targets, lengths, packed)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = model.loss(matrix[[image for image, _ in batch]], inputs, targets, lengths, packed)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -157,6 +160,7 @@ def main():
     parser.add_argument("--threshold", type=int, default=5, help="occurrences of a word that is kept")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--packed", action="store_true")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of both")
     parser.add_argument("--like-length", action="store_true", help="batches of like length, here only")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -175,11 +179,15 @@ def main():
                 features=features,
                 threshold=arguments.threshold,
                 like_length=str(arguments.like_length).lower(),
+                precision=arguments.precision,
             )
         )
         rates = {"showtell": [], "PyTorch": []}
         for _ in range(arguments.turns):
-            rates["PyTorch"].append(in_pytorch(captions, features, arguments.threshold, arguments.packed))
+            pytorch = in_pytorch(
+                captions, features, arguments.threshold, arguments.packed, arguments.precision
+            )
+            rates["PyTorch"].append(pytorch)
             rates["showtell"].append(here(arguments.showtell, recipe))
         for name, measured in rates.items():
             each = ", ".join(f"{rate:.0f}" for rate in measured)

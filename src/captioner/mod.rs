@@ -6,6 +6,7 @@
 pub mod beam;
 mod candidates;
 mod likeliest;
+pub mod mixed;
 pub mod model;
 pub mod show_attend_tell;
 pub mod show_tell;

@@ -21,6 +21,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::beam::{self, Candidate, Extend, Step};
 use super::candidates::{self, Choice, column};
+use super::mixed::{linear, lstm_step};
 use super::vocabulary::{START, Vocabulary};
 use super::{Attention, Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::weights::{self, Weights};
@@ -72,9 +73,9 @@ pub struct Layers {
 /// Hidden and cell state of the LSTM, each `[rows, hidden]`, f32.
 pub type State = [Tensor; 2];
 
-/// The regions of some pictures, one row for each caption under way; f32.
+/// The regions of some pictures, one row for each caption under way; f32 unless it is told otherwise.
 pub struct Regions {
-    /// `[rows, regions, channels]`
+    /// `[rows, regions, channels]`, in the type of the layers' weights.
     pub annotations: Tensor,
     /// `[rows, regions, attention]`: what the score takes from the annotations, computed once.
     projected: Tensor,
@@ -134,6 +135,38 @@ impl Layers {
         })
     }
 
+    /// The same layers for computing products in `kind`: copies of their weights, through which gradients
+    /// flow back. Biases, the embedding of words, and what scores regions and opens the gate, a single row
+    /// each, stay f32.
+    ///
+    /// # Errors
+    ///
+    /// When the device has no room.
+    pub fn computing_in(&self, kind: Kind) -> Result<Self, tch::TchError> {
+        let with_bias = |[weight, bias]: &[Tensor; 2]| {
+            Ok::<_, tch::TchError>([weight.f_to_kind(kind)?, bias.shallow_clone()])
+        };
+        let [w_ih, w_hh, b_ih, b_hh] = &self.lstm;
+        Ok(Layers {
+            initial_hidden: with_bias(&self.initial_hidden)?,
+            initial_cell: with_bias(&self.initial_cell)?,
+            word_embedding: self.word_embedding.shallow_clone(),
+            region: with_bias(&self.region)?,
+            state: self.state.f_to_kind(kind)?,
+            score: self.score.shallow_clone(),
+            gate: self.gate.each_ref().map(Tensor::shallow_clone),
+            lstm: [
+                w_ih.f_to_kind(kind)?,
+                w_hh.f_to_kind(kind)?,
+                b_ih.shallow_clone(),
+                b_hh.shallow_clone(),
+            ],
+            deep_hidden: with_bias(&self.deep_hidden)?,
+            deep_seen: self.deep_seen.f_to_kind(kind)?,
+            output: with_bias(&self.output)?,
+        })
+    }
+
     /// `annotations`: `[pictures, regions, channels]`, f32, after their ReLU.
     ///
     /// # Errors
@@ -141,7 +174,8 @@ impl Layers {
     /// When the device fails.
     pub fn regions(&self, annotations: Tensor) -> Result<Regions, tch::TchError> {
         let [weight, bias] = &self.region;
-        let projected = annotations.f_linear(weight, Some(bias))?;
+        let annotations = annotations.f_to_kind(weight.kind())?;
+        let projected = linear(&annotations, weight, Some(bias))?;
         Ok(Regions {
             annotations,
             projected,
@@ -157,7 +191,7 @@ impl Layers {
         let mean = regions
             .annotations
             .f_mean_dim(Some(&[1i64][..]), false, Kind::Float)?;
-        let layer = |[weight, bias]: &[Tensor; 2]| mean.f_linear(weight, Some(bias))?.f_tanh();
+        let layer = |[weight, bias]: &[Tensor; 2]| linear(&mean, weight, Some(bias))?.f_tanh();
         Ok([layer(&self.initial_hidden)?, layer(&self.initial_cell)?])
     }
 
@@ -168,7 +202,7 @@ impl Layers {
     /// When the device fails.
     pub fn weigh(&self, regions: &Regions, state: &State) -> Result<Tensor, tch::TchError> {
         let none: Option<&Tensor> = None;
-        let from_state = state[0].f_linear(&self.state, none)?.f_unsqueeze(1)?;
+        let from_state = linear(&state[0], &self.state, None)?.f_unsqueeze(1)?;
         regions
             .projected
             .f_add(&from_state)?
@@ -192,9 +226,11 @@ impl Layers {
     ) -> Result<Tensor, tch::TchError> {
         let [weight, bias] = &self.gate;
         let gate = state[0].f_linear(weight, Some(bias))?.f_sigmoid()?;
-        gaze.f_unsqueeze(1)?
+        gaze.f_to_kind(regions.annotations.kind())?
+            .f_unsqueeze(1)?
             .f_bmm(&regions.annotations)?
             .f_squeeze_dim(1)?
+            .f_to_kind(Kind::Float)?
             .f_mul(&gate)
     }
 
@@ -211,11 +247,7 @@ impl Layers {
     ) -> Result<State, tch::TchError> {
         let embedded = self.word_embedding.f_index_select(0, words)?;
         let input = Tensor::f_cat(&[&embedded, seen], 1)?;
-        let [w_ih, w_hh, b_ih, b_hh] = &self.lstm;
-        let [hidden, cell] = state;
-        let (hidden, cell) =
-            input.f_lstm_cell(&[hidden, cell], w_ih, w_hh, Some(b_ih), Some(b_hh))?;
-        Ok([hidden, cell])
+        lstm_step(&input, state, self.lstm.each_ref())
     }
 
     /// The deep output: `[rows, embedding]`, before the last layer.
@@ -231,12 +263,10 @@ impl Layers {
         seen: &Tensor,
         hidden: &Tensor,
     ) -> Result<Tensor, tch::TchError> {
-        let none: Option<&Tensor> = None;
         let [weight, bias] = &self.deep_hidden;
-        hidden
-            .f_linear(weight, Some(bias))?
+        linear(hidden, weight, Some(bias))?
             .f_add(&self.word_embedding.f_index_select(0, words)?)?
-            .f_add(&seen.f_linear(&self.deep_seen, none)?)?
+            .f_add(&linear(seen, &self.deep_seen, None)?)?
             .f_tanh()
     }
 
@@ -247,7 +277,7 @@ impl Layers {
     /// When the device fails.
     pub fn logits(&self, deep_output: &Tensor) -> Result<Tensor, tch::TchError> {
         let [weight, bias] = &self.output;
-        deep_output.f_linear(weight, Some(bias))
+        linear(deep_output, weight, Some(bias))
     }
 }
 

@@ -29,12 +29,10 @@ mod glibc {
     /// From this size on a block is large, in bytes. Each costs the system's zeroing of its pages.
     const LARGE: c_int = 4 << 20;
 
-    /// The most that glibc takes for it.
-    const LARGEST: c_int = 32 << 20;
-
     /// Of `malloc.h`.
     const M_TRIM_THRESHOLD: c_int = -1;
     const M_MMAP_THRESHOLD: c_int = -3;
+    const M_MMAP_MAX: c_int = -4;
     const M_ARENA_MAX: c_int = -8;
 
     unsafe extern "C" {
@@ -50,7 +48,9 @@ mod glibc {
     }
 
     pub fn reuse_memory() {
-        set(&[(M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, c_int::MAX)]);
+        // No block is taken from the system by itself, however large: a threshold of more than 32 MiB is
+        // not accepted, and gradients of fc6 have 411 MB.
+        set(&[(M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, c_int::MAX)]);
     }
 
     fn set(settings: &[(c_int, c_int)]) {

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use clap::Args;
 use indicatif::HumanCount;
-use showtell::encoder::device::{DeviceChoice, load_cuda};
+use showtell::encoder::device::{Cpu, DeviceChoice, Precision, load_cuda};
 use showtell::training::config::DataConfig;
-use showtell::training::{Event, Measure, Resume, TrainingConfig, train};
+use showtell::training::{Event, Measure, Resume, TrainingConfig, precision, train};
 
 use super::exit::Exit;
 use super::output::output;
@@ -49,6 +49,9 @@ pub struct TrainArguments {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
+    /// What products and convolutions are computed in, instead of the recipe's: auto, fp32 or bf16
+    #[arg(long)]
+    precision: Option<Precision>,
 }
 
 impl TrainArguments {
@@ -60,6 +63,9 @@ impl TrainArguments {
             }
             if let Some(epochs) = self.epochs {
                 config.training.epochs = epochs;
+            }
+            if let Some(precision) = self.precision {
+                config.training.precision = precision;
             }
             if let Some(weights) = &self.weights {
                 config.encoder.weights = Some(weights.clone());
@@ -90,10 +96,13 @@ impl TrainArguments {
 pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
     let config = arguments.config()?;
     super::allocator::reuse_memory();
-    let device = match arguments.device.resolve_all(load_cuda())?[..] {
-        [device] => device,
-        _ => anyhow::bail!("a training takes one device; name it, such as --device cuda:0"),
+    let runtime = load_cuda();
+    let [device] = arguments.device.resolve_all(runtime)?[..] else {
+        let text = "a training takes one device; name it, such as --device cuda:0";
+        return Err(UsageError(text.to_owned()).into());
     };
+    let asked = config.training.precision;
+    let kind = precision::resolve(asked, device, runtime, &Cpu::detect())?;
     let stop = super::stop_flag()?;
     let resume = match arguments.restart {
         true => Resume::Never,
@@ -107,6 +116,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let outcome = train(
         &config,
         device,
+        kind,
         &command,
         resume,
         &stop,
@@ -125,7 +135,10 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
                     tracing::info!("going on after step {resumed_at} of {steps}");
                 }
                 let parameters = HumanCount(parameters as u64);
-                tracing::info!("learning {parameters} parameters and {words} words on {device:?}");
+                let precision = precision::named(kind);
+                tracing::info!(
+                    "learning {parameters} parameters and {words} words on {device:?} in {precision}"
+                );
             }
             Event::Step {
                 step,

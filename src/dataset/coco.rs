@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde::de::MapAccess;
 
-use super::json::{self, Fields, Missing, Value};
+use super::json::{self, Fields, Missing, Value, object};
 use super::{Builder, DatasetError, Oddity, Split};
 
 /// An image as the file lists it, with its captions as written.
@@ -160,47 +160,15 @@ impl Fields for CocoFile {
     }
 }
 
-#[derive(Default)]
-struct ImageFields {
-    id: Option<u64>,
-    file_name: Option<String>,
-}
+object!(ImageFields {
+    id: u64 = "id",
+    file_name: String = "file_name"
+});
 
-impl Fields for ImageFields {
-    fn field<'de, A: MapAccess<'de>>(
-        &mut self,
-        key: &str,
-        value: Value<'_, A>,
-    ) -> Result<(), A::Error> {
-        match key {
-            "id" => self.id = Some(value.read("id")?),
-            "file_name" => self.file_name = value.read("file_name")?,
-            _ => value.skip()?,
-        }
-        Ok(())
-    }
-}
-
-#[derive(Default)]
-struct AnnotationFields {
-    image_id: Option<u64>,
-    caption: Option<String>,
-}
-
-impl Fields for AnnotationFields {
-    fn field<'de, A: MapAccess<'de>>(
-        &mut self,
-        key: &str,
-        value: Value<'_, A>,
-    ) -> Result<(), A::Error> {
-        match key {
-            "image_id" => self.image_id = Some(value.read("image_id")?),
-            "caption" => self.caption = Some(value.read("caption")?),
-            _ => value.skip()?,
-        }
-        Ok(())
-    }
-}
+object!(AnnotationFields {
+    image_id: u64 = "image_id",
+    caption: String = "caption"
+});
 
 #[cfg(test)]
 mod tests {

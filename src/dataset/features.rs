@@ -148,6 +148,15 @@ impl Features {
         }
     }
 
+    /// What tells a matrix from another. A cache has none: it keeps each image's features under the names
+    /// of its content and of the encoder.
+    pub fn digest(&self) -> Result<Option<String>, FeaturesError> {
+        match self {
+            Features::Matrix { matrix, .. } => Ok(Some(matrix.digest()?)),
+            Features::Cache { .. } => Ok(None),
+        }
+    }
+
     /// Whether there are features of the image at this place of the data set.
     pub fn has(&self, image: usize) -> bool {
         match self {

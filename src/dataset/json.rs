@@ -31,6 +31,33 @@ pub trait Fields {
     }
 }
 
+/// Declares an object of which plain fields are wanted, `field: Type = "key"`, each an option, as any may be
+/// missing or null.
+macro_rules! object {
+    ($name:ident { $($field:ident: $kind:ty = $key:literal),* }) => {
+        #[derive(Default)]
+        struct $name {
+            $($field: Option<$kind>,)*
+        }
+
+        impl $crate::dataset::json::Fields for $name {
+            fn field<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                key: &str,
+                value: $crate::dataset::json::Value<'_, A>,
+            ) -> Result<(), A::Error> {
+                match key {
+                    $($key => self.$field = value.read($key)?,)*
+                    _ => value.skip()?,
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(super) use object;
+
 /// A field that has to be there and is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing(pub &'static str);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess};
 
-use super::json::{self, Fields, Missing, Value};
+use super::json::{self, Fields, Missing, Value, object};
 use super::{Builder, DatasetError, Split};
 
 pub(super) fn data_set(path: &Path) -> Result<Builder, DatasetError> {
@@ -107,26 +107,7 @@ impl<'de> Deserialize<'de> for NamedSplit {
     }
 }
 
-#[derive(Default)]
-struct SentenceFields {
-    raw: Option<String>,
-    tokens: Option<Vec<String>>,
-}
-
-impl Fields for SentenceFields {
-    fn field<'de, A: MapAccess<'de>>(
-        &mut self,
-        key: &str,
-        value: Value<'_, A>,
-    ) -> Result<(), A::Error> {
-        match key {
-            "raw" => self.raw = value.read("raw")?,
-            "tokens" if self.raw.is_none() => self.tokens = value.read("tokens")?,
-            _ => value.skip()?,
-        }
-        Ok(())
-    }
-}
+object!(SentenceFields { raw: String = "raw", tokens: Vec<String> = "tokens" });
 
 #[cfg(test)]
 mod tests {

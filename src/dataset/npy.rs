@@ -1,18 +1,19 @@
-//! Reads rows of a matrix that NumPy has saved (`.npy`), without reading the matrix.
+//! Reads rows of a matrix that NumPy has saved (`.npy`), without reading the matrix: the file is mapped
+//! into memory, as by `numpy.load(FILE, mmap_mode="r")`.
 //!
-//! Rows are read at their places in the file, and the system keeps in memory what was read lately, as
-//! it does with a mapping. A mapping is not used on purpose: a file that becomes shorter while it is
-//! mapped takes the process with it; here it is an error.
+//! The system reads a page when a row on it is asked for, keeps it while there is room, and shares it with
+//! every other process that maps the file: a matrix that is larger than memory can be learnt from, and
+//! several trainings from one matrix hold it once.
 
 mod header;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use memmap2::Mmap;
 use thiserror::Error;
 
 use self::header::Header;
@@ -52,6 +53,15 @@ pub enum NpyError {
         rows: usize,
         dims: usize,
         number: Number,
+        expected: u64,
+        found: u64,
+    },
+    #[error(
+        "{} has become shorter while it was used: it had {expected} bytes, now it has {found}",
+        path.display()
+    )]
+    Shrunk {
+        path: PathBuf,
         expected: u64,
         found: u64,
     },
@@ -123,16 +133,25 @@ impl fmt::Display for Number {
     }
 }
 
+/// A matrix of more bytes than this is known by pieces of it.
+const DIGESTED_WHOLE: usize = 64 << 20;
+/// How many pieces, at even distances, the first and the last bytes among them.
+const PIECES: usize = 1024;
+/// Bytes of a piece.
+const PIECE: usize = 4096;
+
 /// A matrix in a file: `[rows, dims]`.
 #[derive(Debug)]
 pub struct Matrix {
     path: PathBuf,
     file: File,
+    /// The whole file.
+    bytes: Mmap,
     rows: usize,
     dims: usize,
     number: Number,
     /// Where the values begin, in bytes.
-    start: u64,
+    start: usize,
 }
 
 impl Matrix {
@@ -167,7 +186,8 @@ impl Matrix {
         let values = rows.checked_mul(dims);
         let bytes = values.and_then(|values| values.checked_mul(number.bytes() as u64));
         let expected = bytes.and_then(|bytes| bytes.checked_add(start));
-        let (Some(expected), Ok(rows), Ok(dims)) = (expected, rows.try_into(), dims.try_into())
+        let (Some(expected), Ok(rows), Ok(dims), Ok(start)) =
+            (expected, rows.try_into(), dims.try_into(), start.try_into())
         else {
             return Err(shape());
         };
@@ -181,9 +201,17 @@ impl Matrix {
                 found,
             });
         }
+        // SAFETY: the mapping is read only, and of a file as long as its header says, which was just seen.
+        // What Rust cannot know is that nobody else writes to it meanwhile. Values that are overwritten are
+        // read as they come, as numbers of which every pattern of bits is one. A file that is cut would end
+        // the process by a signal where a page is gone: `read` sees that it is as long as ever before it
+        // looks, which leaves the moment in between, as in NumPy. Files that are replaced by a rename, as
+        // programs that save should, are not touched by it: what is mapped is the old one.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         Ok(Matrix {
             path: path.into(),
             file,
+            bytes,
             rows,
             dims,
             number,
@@ -209,14 +237,18 @@ impl Matrix {
     }
 
     /// Reads rows, in the order asked for, into `[rows.len(), dims]`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such row, or the file has become shorter.
     pub fn read(&self, rows: &[usize], into: &mut [f32]) -> Result<(), NpyError> {
         let expected = rows.len() * self.dims;
         if into.len() != expected {
             let found = into.len();
             return Err(NpyError::Room { expected, found });
         }
+        self.check_length()?;
         let bytes = self.dims * self.number.bytes();
-        let mut buffer = vec![0; bytes];
         for (row, into) in rows.iter().zip(into.chunks_exact_mut(self.dims)) {
             if *row >= self.rows {
                 return Err(NpyError::Row {
@@ -225,130 +257,60 @@ impl Matrix {
                     rows: self.rows,
                 });
             }
-            let place = self.start + *row as u64 * bytes as u64;
-            let read = self.file.read_exact_at(&mut buffer, place);
-            read.map_err(|source| NpyError::Read {
-                path: self.path.clone(),
-                source,
-            })?;
-            self.number.read(&buffer, into);
+            let from = self.start + row * bytes;
+            self.number.read(&self.bytes[from..from + bytes], into);
         }
         Ok(())
+    }
+
+    /// Tells the matrix from another, by its shape and values and wherever it lies: BLAKE3, 16 hex digits.
+    ///
+    /// Up to 64 MiB all of it counts. Of a larger one it is 4 MiB, in pieces at even distances, since
+    /// reading whole what may be hundreds of gigabytes would take longer than it is worth: another encoder,
+    /// other images or another order change every piece. The time of the last change is left out; copying a
+    /// file, or unpacking it again, changes it and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// When the file has become shorter.
+    pub fn digest(&self) -> Result<String, NpyError> {
+        self.check_length()?;
+        let mut hasher = blake3::Hasher::new();
+        let length = self.bytes.len();
+        hasher.update(&(length as u64).to_le_bytes());
+        // The header stands at the beginning, and so in any case in what is digested.
+        match length <= DIGESTED_WHOLE {
+            true => {
+                hasher.update(&self.bytes);
+            }
+            false => {
+                let last = length - PIECE;
+                for piece in 0..PIECES {
+                    let from = (last as u128 * piece as u128 / (PIECES - 1) as u128) as usize;
+                    hasher.update(&self.bytes[from..from + PIECE]);
+                }
+            }
+        }
+        Ok(hasher.finalize().to_hex()[..16].to_owned())
+    }
+
+    /// Sees that the file is as long as it was.
+    fn check_length(&self) -> Result<(), NpyError> {
+        let metadata = self.file.metadata().map_err(|source| NpyError::Read {
+            path: self.path.clone(),
+            source,
+        })?;
+        let (expected, found) = (self.bytes.len() as u64, metadata.len());
+        match found < expected {
+            true => Err(NpyError::Shrunk {
+                path: self.path.clone(),
+                expected,
+                found,
+            }),
+            false => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A file of version 1.0 with this header and so many bytes of values.
-    fn open(header: &str, bytes: usize) -> Result<Matrix, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.npy");
-        let mut file = b"\x93NUMPY\x01\x00".to_vec();
-        file.extend((header.len() as u16).to_le_bytes());
-        file.extend(header.as_bytes());
-        file.extend(vec![0; bytes]);
-        std::fs::write(&path, file).unwrap();
-        let folder = format!("{}/", folder.path().display());
-        Matrix::open(&path).map_err(|error| error.to_string().replace(&folder, ""))
-    }
-
-    fn check_error(header: &str, bytes: usize, expected: &str) {
-        let error = open(header, bytes).unwrap_err();
-        assert!(error.starts_with(expected), "{error}");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_told() {
-        let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }";
-        assert!(open(header, 48).is_ok());
-        let start = 10 + header.len();
-        check_error(
-            header,
-            47,
-            &format!(
-                "m.npy should have {} bytes, 3 rows of 4 float32 and a header, but has {}: it was cut",
-                start + 48,
-                start + 47
-            ),
-        );
-        check_error(header, 49, "m.npy should have");
-        check_error(
-            &header.replace("<f4", "<i4"),
-            48,
-            "m.npy holds values of type <i4; expected",
-        );
-        check_error(
-            &header.replace("<f4", ">f4"),
-            48,
-            "m.npy holds values of type >f4; expected",
-        );
-        check_error(
-            &header.replace("False", "True"),
-            48,
-            "m.npy is in Fortran order",
-        );
-        check_error(
-            &header.replace("(3, 4)", "(12,)"),
-            48,
-            "m.npy has the shape [12]",
-        );
-        check_error(
-            &header.replace("(3, 4)", "(0, 4)"),
-            0,
-            "m.npy has the shape [0, 4]",
-        );
-        let huge = "(18446744073709551615, 18446744073709551615)";
-        check_error(
-            &header.replace("(3, 4)", huge),
-            48,
-            "m.npy has the shape [18446744073709551615",
-        );
-        check_error(
-            "{'descr'",
-            48,
-            "m.npy has a header that cannot be read: \"{'descr'\"",
-        );
-    }
-
-    #[test]
-    fn what_is_no_matrix_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("m.npy");
-        let open = |bytes: &[u8]| {
-            std::fs::write(&path, bytes).unwrap();
-            Matrix::open(&path).unwrap_err()
-        };
-        assert!(matches!(open(b""), NpyError::NotNpy(_)));
-        assert!(matches!(
-            open(b"\x93NUMPY\x01\x00\xff\xff{"),
-            NpyError::NotNpy(_)
-        ));
-        assert!(matches!(open(b"a.jpg#0\tA dog ."), NpyError::NotNpy(_)));
-        let future = open(b"\x93NUMPY\x09\x00aaaa");
-        assert!(matches!(future, NpyError::Version { major: 9, .. }));
-        let endless = open(b"\x93NUMPY\x02\x00\xff\xff\xff\xffaaaa");
-        assert!(matches!(endless, NpyError::Header { .. }));
-    }
-
-    #[test]
-    fn only_rows_that_are_there_are_read() {
-        let matrix = open(
-            "{'descr': '<f8', 'fortran_order': False, 'shape': (2, 1), }",
-            16,
-        )
-        .unwrap();
-        let mut row = [1.0];
-        assert!(matches!(
-            matrix.read(&[2], &mut row),
-            Err(NpyError::Row { row: 2, .. })
-        ));
-        assert!(matches!(
-            matrix.read(&[0, 1], &mut row),
-            Err(NpyError::Room { .. })
-        ));
-        matrix.read(&[1], &mut row).unwrap();
-        assert_eq!(row, [0.0]);
-    }
-}
+mod tests;

@@ -37,7 +37,11 @@ pub enum LockError {
 impl Lock {
     /// Takes the lock, or says who has it; never waits.
     pub fn acquire(layout: &Layout, now: DateTime<Utc>) -> Result<Self, LockError> {
-        let path = layout.lock();
+        Self::acquire_file(layout.lock(), now)
+    }
+
+    /// The same on a file that is none of a table's, such as a training's.
+    pub fn acquire_file(path: PathBuf, now: DateTime<Utc>) -> Result<Self, LockError> {
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)

@@ -134,14 +134,13 @@ impl TrainableShowAttendTell {
         lesson: Lesson,
     ) -> Result<Loss, tch::TchError> {
         let annotations = features.f_view([-1, self.config.regions, self.config.channels])?;
-        let regions = self
-            .layers
-            .regions(annotations.f_index_select(0, &captions.pictures)?)?;
+        let layers = self.layers.computing_in(lesson.kind)?;
+        let regions = layers.regions(annotations.f_index_select(0, &captions.pictures)?)?;
         let counted = captions
             .targets
             .f_ne(CaptionBatch::PADDING)?
             .f_to_kind(Kind::Float)?;
-        let told = self.tell(&regions, captions, &counted, lesson)?;
+        let told = self.tell(&layers, &regions, captions, &counted, lesson)?;
         let tokens = counted.f_sum(Kind::Float)?;
         let token = told.log_probs.f_sum(Kind::Float)?.f_neg()?.f_div(&tokens)?;
         let mut objective = token.shallow_clone();
@@ -202,6 +201,7 @@ impl TrainableShowAttendTell {
     /// Goes through the captions word by word.
     fn tell(
         &self,
+        layers: &Layers,
         regions: &Regions,
         captions: &CaptionBatch,
         counted: &Tensor,
@@ -212,7 +212,7 @@ impl TrainableShowAttendTell {
         let [count, steps] = captions.shape()?;
         let device = regions.annotations.device();
         let zeros = |columns: i64| Tensor::f_zeros([count, columns], (Kind::Float, device));
-        let mut state = self.layers.initial(regions)?;
+        let mut state = layers.initial(regions)?;
         let mut outputs: Vec<Tensor> = Vec::new();
         let mut looked = zeros(self.config.regions)?;
         let mut log_gaze = zeros(1)?.f_squeeze_dim(1)?;
@@ -222,10 +222,10 @@ impl TrainableShowAttendTell {
         for step in 0..steps {
             let mut words = captions.inputs.f_select(1, step)?;
             if let (Some(last), true) = (outputs.last(), lesson.samples_words()) {
-                words = own_words(&words, || self.layers.logits(last), lesson.own_words)?;
+                words = own_words(&words, || layers.logits(last), lesson.own_words)?;
             }
             let is_word = counted.f_select(1, step)?;
-            let weights = self.layers.weigh(regions, &state)?;
+            let weights = layers.weigh(regions, &state)?;
             let mut gaze = weights.shallow_clone();
             if self.config.gaze == Gaze::Hard && training {
                 let region = weights.f_detach()?.f_multinomial(1, false)?;
@@ -241,14 +241,14 @@ impl TrainableShowAttendTell {
                 entropy = entropy.f_add(&spread.f_mul(&is_word)?)?;
             }
             looked = looked.f_add(&weights.f_mul(&is_word.f_unsqueeze(1)?)?)?;
-            let seen = self.layers.see(regions, &gaze, &state)?;
-            state = self.layers.step(&words, &seen, &state)?;
+            let seen = layers.see(regions, &gaze, &state)?;
+            state = layers.step(&words, &seen, &state)?;
             let hidden = state[0].f_dropout(dropout, training)?;
-            outputs.push(self.layers.deep_output(&words, &seen, &hidden)?);
+            outputs.push(layers.deep_output(&words, &seen, &hidden)?);
         }
         let outputs = Tensor::f_stack(&outputs, 1)?.f_dropout(dropout, training)?;
         let none: Option<&Tensor> = None;
-        let all = self.layers.logits(&outputs)?.f_flatten(0, 1)?;
+        let all = layers.logits(&outputs)?.f_flatten(0, 1)?;
         let targets = captions.targets.f_flatten(0, 1)?;
         let skip = CaptionBatch::PADDING;
         let all = all.f_log_softmax(-1, Kind::Float)?;

@@ -1,43 +1,38 @@
 //! Learning from captioned photographs: a data set in any form that [`crate::dataset`] reads, its
 //! features computed once, or its pixels where the encoder goes on learning.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
+mod choice;
+mod learnt;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
 use rayon::prelude::*;
 use tch::nn::Path as Variables;
 use tch::{Device, Kind, Tensor};
 
-use super::augment;
+use self::choice::{Chosen, choose, read, tell_left_out};
+use self::learnt::{Learnt, LearntImage};
 use super::captioner::Mode;
-use super::config::{CaptionsData, TrainingConfig, TuningConfig};
+use super::config::{CaptionsData, TrainingConfig};
 use super::drawn::pixels;
 use super::held::{Held, Images, encoder_file};
-use super::order::{Order, Sight, seed};
-use super::photographs;
-use super::subject::{Batch, Input, Judgement, MakeBatch, Seen, Subject};
+use super::order::Order;
+use super::subject::{Batch, Input, Judgement, KnownMatrix, MakeBatch, Seen, Subject};
 use super::tuning::TunableVgg16;
 use super::validation::ValidationImages;
 use super::vocabulary::WordCounts;
 use super::{ENCODER, TrainingError};
 use crate::captioner::model::Model;
-use crate::captioner::vocabulary::{END, TokenId, Vocabulary};
-use crate::dataset::{DataSet, ImageEntry, Located, Options, Restval, Source, Split, SplitList};
-use crate::encoder::preprocess::Preprocess;
+use crate::captioner::vocabulary::{END, Vocabulary};
+use crate::dataset::{ImageEntry, Restval};
 use crate::encoder::{self, EncoderConfig};
 use crate::table::FileError;
 
 /// A frozen encoder's weights are copied into the model up to this many bytes; larger ones are named
 /// by their id.
 const SHIPPED: u64 = 64 << 20;
-/// How many names a message shows.
-const SHOWN: usize = 3;
 
 /// See the [module](self).
 pub struct Captioned {
@@ -50,33 +45,14 @@ pub struct Captioned {
     encoder_id: Option<String>,
     weights: Option<PathBuf>,
     device: Device,
+    /// What products and convolutions are computed in.
+    kind: Kind,
 }
 
 struct Tuned {
     encoder: TunableVgg16,
     /// The step that it begins with, counted from 0.
     from_step: u64,
-}
-
-/// What batches are made of.
-struct Learnt {
-    images: Vec<LearntImage>,
-    /// Words of each caption of each image.
-    lengths: Vec<Vec<usize>>,
-    order: Order,
-    steps_per_epoch: u64,
-    held: Option<Held>,
-    preprocess: Preprocess,
-    tuning: Option<(TuningConfig, u64)>,
-    /// The batches of the epoch asked for last.
-    epoch: Mutex<Option<(u64, Vec<Vec<Sight>>)>>,
-}
-
-struct LearntImage {
-    /// In the data set.
-    place: usize,
-    path: Option<PathBuf>,
-    captions: Vec<Vec<TokenId>>,
 }
 
 impl Captioned {
@@ -92,6 +68,7 @@ impl Captioned {
         data: &CaptionsData,
         variables: &Variables,
         beside: &Path,
+        kind: Kind,
         stop: &AtomicBool,
     ) -> Result<Self, TrainingError> {
         let device = variables.device();
@@ -120,9 +97,8 @@ impl Captioned {
                     wanted: &wanted,
                 };
                 let features = &data.features;
-                Some(Held::gather(
-                    config, features, &images, beside, device, stop,
-                )?)
+                let on = (device, kind);
+                Some(Held::gather(config, features, &images, beside, on, stop)?)
             }
         };
         let is_usable = |place: &usize| {
@@ -195,6 +171,7 @@ impl Captioned {
                     &config.encoder,
                     tuning,
                     file,
+                    kind,
                 )?,
                 from_step: (tuning.start_epoch - 1) * steps_per_epoch,
             }),
@@ -230,6 +207,7 @@ impl Captioned {
             tuned,
             weights,
             device,
+            kind,
         })
     }
 
@@ -237,199 +215,6 @@ impl Captioned {
     fn tuned(&self, steps: u64) -> Option<&TunableVgg16> {
         let tuned = self.tuned.as_ref()?;
         (steps > tuned.from_step).then_some(&tuned.encoder)
-    }
-}
-
-/// The data set, and where its images are if there is a folder of them.
-fn read(data: &CaptionsData) -> Result<(DataSet, Option<Located>), TrainingError> {
-    let lists = data.splits.iter().map(|list| SplitList::parse(list));
-    let options = Options {
-        format: data.format.as_ref().and_then(|format| format.parse().ok()),
-        split_lists: lists.collect::<Result<_, _>>()?,
-        images: data.images.clone(),
-    };
-    let source = Source::find(&data.path, options)?;
-    let set = source.read()?;
-    let located = source.pictures()?.map(|pictures| pictures.locate(&set));
-    Ok((set, located))
-}
-
-/// Places of images in the data set.
-struct Chosen {
-    learnt: Vec<usize>,
-    judged: Vec<usize>,
-}
-
-/// The images that are learnt from and those that a model is judged by.
-fn choose(
-    set: &DataSet,
-    data: &CaptionsData,
-    seed_of_training: i64,
-    restval: Restval,
-) -> Result<Chosen, TrainingError> {
-    let has_splits = set.images.iter().any(|image| image.split.is_some());
-    let places = |fits: &dyn Fn(&ImageEntry) -> bool| -> Vec<usize> {
-        let images = set.images.iter().enumerate();
-        let fitting = images.filter(|(_, image)| !image.captions.is_empty() && fits(image));
-        fitting.map(|(place, _)| place).collect()
-    };
-    let in_split = |image: &ImageEntry, split: Split| {
-        image.split == Some(split)
-            || restval == Restval::AsTrain
-                && split == Split::Train
-                && image.split == Some(Split::Restval)
-    };
-    let mut learnt = match has_splits {
-        true => places(&|image| in_split(image, Split::Train)),
-        false => places(&|_| true),
-    };
-    let validation = &data.validation;
-    let split = Split::named(&validation.split).unwrap_or(Split::Val);
-    let mut judged = match (has_splits, validation.hold_out, split) {
-        (_, None, Split::Train) => learnt.clone(),
-        (true, None, split) => places(&|image| in_split(image, split)),
-        (false, Some(held), _) => {
-            let mut shuffled = learnt.clone();
-            shuffled.shuffle(&mut ChaCha8Rng::from_seed(seed(
-                seed_of_training,
-                "held out",
-                &[],
-            )));
-            let mut judged: Vec<_> = shuffled.into_iter().take(held).collect();
-            judged.sort_unstable();
-            learnt.retain(|place| judged.binary_search(place).is_err());
-            judged
-        }
-        (true, Some(_), _) => {
-            return Err(TrainingError::HoldOut {
-                path: data.path.clone(),
-                reason: "the data set has splits: leave data.validation.hold_out out",
-            });
-        }
-        (false, None, _) => {
-            return Err(TrainingError::HoldOut {
-                path: data.path.clone(),
-                reason: "no split of it is for judging: give data.splits, data.validation.hold_out = \
-                         N, or data.validation.split = \"train\" to judge by what is learnt from",
-            });
-        }
-    };
-    judged.truncate(validation.images.unwrap_or(usize::MAX));
-    Ok(Chosen { learnt, judged })
-}
-
-fn tell_left_out<'a>(set: &DataSet, places: impl Iterator<Item = &'a usize>, all: usize) {
-    let names: Vec<&str> = places
-        .map(|place| set.images[*place].file_name.as_str())
-        .collect();
-    if names.is_empty() {
-        return;
-    }
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    let more = match names.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    tracing::warn!(
-        "{} of {all} images are left out, since their files or features are missing: {shown}{more}",
-        names.len()
-    );
-}
-
-impl Learnt {
-    fn batch(&self, step: u64) -> Result<Batch, TrainingError> {
-        let (epoch, within) = (step / self.steps_per_epoch, step % self.steps_per_epoch);
-        let sights = {
-            let mut known = self.epoch.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.as_ref().is_none_or(|(known, _)| *known != epoch) {
-                *known = Some((epoch, self.order.of_epoch(&self.lengths, epoch)));
-            }
-            let batches = known.as_ref().map(|(_, batches)| batches);
-            let batch = batches.and_then(|batches| batches.get(within as usize));
-            batch.cloned().unwrap_or_default()
-        };
-        match (&self.tuning, &self.held) {
-            (Some((tuning, from)), _) if step >= *from => self.of_pixels(sights, tuning, epoch),
-            (_, Some(held)) => {
-                let places: Vec<_> = sights.iter().map(|s| self.images[s.image].place).collect();
-                Ok(self.put_together(&sights, Input::Features(held.read(&places)?)))
-            }
-            _ => Err(TrainingError::NoFeatures),
-        }
-    }
-
-    /// Pictures that cannot be read are told and left out.
-    fn of_pixels(
-        &self,
-        sights: Vec<Sight>,
-        tuning: &TuningConfig,
-        epoch: u64,
-    ) -> Result<Batch, TrainingError> {
-        let squares: Vec<_> = sights
-            .into_par_iter()
-            .map(|sight| (self.square(&sight, tuning, epoch), sight))
-            .collect();
-        let mut rgb = Vec::new();
-        let mut seen = Vec::new();
-        let mut failure = None;
-        for (square, sight) in squares {
-            match square {
-                Ok(square) => {
-                    rgb.extend(square);
-                    seen.push(sight);
-                }
-                Err(error) => {
-                    tracing::warn!("left out: {error}");
-                    failure = Some(error);
-                }
-            }
-        }
-        match (seen.is_empty(), failure) {
-            (true, Some(error)) => Err(error),
-            _ => {
-                let side = self.preprocess.crop as usize;
-                Ok(self.put_together(&seen, Input::Pixels { side, rgb }))
-            }
-        }
-    }
-
-    fn square(
-        &self,
-        sight: &Sight,
-        tuning: &TuningConfig,
-        epoch: u64,
-    ) -> Result<Vec<u8>, TrainingError> {
-        let image = &self.images[sight.image];
-        let path = image.path.as_deref().ok_or(TrainingError::NoImages)?;
-        let picture = photographs::read(path)?;
-        let first = sight.captions.first().copied().unwrap_or(0) as u64;
-        let numbers = [epoch, image.place as u64, first];
-        let dice = seed(self.order.seed, "varied", &numbers);
-        augment::varied(&picture, &self.preprocess, tuning, dice).map_err(|error| {
-            TrainingError::Picture {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            }
-        })
-    }
-
-    fn put_together(&self, sights: &[Sight], input: Input) -> Batch {
-        let mut captions = Vec::new();
-        for (picture, sight) in sights.iter().enumerate() {
-            let of_image = &self.images[sight.image].captions;
-            captions.extend(
-                sight
-                    .captions
-                    .iter()
-                    .map(|c| (picture, of_image[*c].clone())),
-            );
-        }
-        Batch {
-            pictures: sights.len(),
-            input,
-            captions,
-            truths: None,
-        }
     }
 }
 
@@ -518,7 +303,7 @@ impl Subject for Captioned {
                     _ => directory.join(ENCODER),
                 };
                 let config = &model.config.encoder;
-                let encoder = encoder::load(config, &file, self.device, Kind::Float)?;
+                let encoder = encoder::load(config, &file, self.device, self.kind)?;
                 self.validation
                     .judge(captioner.as_ref(), decoding, |images| {
                         Ok(encoder.encode(&images.pixels(encoder.preprocess())?)?)
@@ -559,6 +344,10 @@ impl Subject for Captioned {
 
     fn is_demonstration(&self) -> bool {
         false
+    }
+
+    fn matrix(&self) -> Option<&KnownMatrix> {
+        self.learnt.held.as_ref()?.matrix.as_ref()
     }
 
     fn identify(&self, hasher: &mut blake3::Hasher) {

@@ -15,7 +15,7 @@ use crate::encoder::weights;
 
 /// See the [module](self).
 pub enum TrainableCaptioner {
-    ShowTell(TrainableShowTell),
+    ShowTell(Box<TrainableShowTell>),
     ShowAttendTell(Box<TrainableShowAttendTell>),
 }
 
@@ -32,13 +32,16 @@ pub struct Lesson {
     pub mode: Mode,
     /// How often a word is fed that the model itself said (scheduled sampling, arXiv 1506.03099).
     pub own_words: f64,
+    /// What products are computed in, `Float` or `BFloat16`; all else is f32.
+    pub kind: Kind,
 }
 
 impl Lesson {
-    /// To learn from the captions' own words.
+    /// To learn from the captions' own words, in f32.
     pub const PLAIN: Lesson = Lesson {
         mode: Mode::Training,
         own_words: 0.0,
+        kind: Kind::Float,
     };
 
     pub fn is_training(self) -> bool {
@@ -278,9 +281,10 @@ impl TrainableCaptioner {
         attention: AttentionLoss,
     ) -> Result<Self, tch::TchError> {
         Ok(match config {
-            CaptionerConfig::ShowAndTell(config) => TrainableCaptioner::ShowTell(
-                TrainableShowTell::new(variables, config, words, against)?,
-            ),
+            CaptionerConfig::ShowAndTell(config) => {
+                let model = TrainableShowTell::new(variables, config, words, against)?;
+                TrainableCaptioner::ShowTell(Box::new(model))
+            }
             CaptionerConfig::ShowAttendTell(config) => {
                 let model =
                     TrainableShowAttendTell::new(variables, config, words, against, attention)?;

@@ -29,6 +29,9 @@ const PROGRESS: &str = "progress";
 pub struct Progress {
     /// Digest of recipe, words and data.
     pub recipe: String,
+    /// Digest of the matrix that features are read from, where there is one.
+    #[serde(default)]
+    pub features: Option<String>,
     /// Steps done.
     pub step: u64,
     /// Sum of the losses of the steps of the epoch under way.

@@ -42,6 +42,7 @@ pub struct Drawn {
     roles: Roles,
     grounding: Grounding,
     device: Device,
+    kind: Kind,
 }
 
 impl Drawn {
@@ -52,6 +53,7 @@ impl Drawn {
         config: &TrainingConfig,
         data: &ScenesData,
         variables: &Variables,
+        kind: Kind,
     ) -> Result<Self, TrainingError> {
         let device = variables.device();
         // A model that goes on learning keeps its words.
@@ -65,8 +67,12 @@ impl Drawn {
             true => Learnt::NoMore,
             false => Learnt::Still,
         };
-        let mut encoder =
-            TrainableVgg16::new(&(variables / "encoder"), &config.encoder, convolutions_are)?;
+        let mut encoder = TrainableVgg16::new(
+            &(variables / "encoder"),
+            &config.encoder,
+            convolutions_are,
+            kind,
+        )?;
         if let Some(model) = &config.start {
             encoder.start_from(&model.join(ENCODER), &validation.pixels(device)?)?;
         }
@@ -84,6 +90,7 @@ impl Drawn {
             validation,
             encoder,
             device,
+            kind,
         })
     }
 
@@ -188,7 +195,7 @@ impl Subject for Drawn {
     fn judge(&self, directory: &Path, _steps: u64) -> Result<Judgement, TrainingError> {
         let model = Model::open(directory)?;
         let weights = directory.join(ENCODER);
-        let encoder = encoder::load(&model.config.encoder, &weights, self.device, Kind::Float)?;
+        let encoder = encoder::load(&model.config.encoder, &weights, self.device, self.kind)?;
         let captioner = model.captioner(self.device)?;
         let decoding = &model.config.decoding;
         let judged = self

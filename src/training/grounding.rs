@@ -3,16 +3,14 @@
 //! A network that starts from nothing sees only at the far end of fc7 that a caption should have
 //! said "kite"; which of the pixels were the kite it has to find out for itself, and for a long time
 //! it does not. Here each cell of the last feature map is asked what kind of object it lies in, and
-//! of which colour, so the convolutions learn shapes from the first epoch. The layer is left behind
-//! when the model is saved.
+//! of which colour, so the convolutions learn shapes from the first epoch.
 
-use tch::nn::{Init, Path as Variables};
-use tch::{Device, Tensor};
+use tch::nn::Path as Variables;
+use tch::{Reduction, Tensor};
 
+use super::question::{Question, SKIPPED};
 use crate::scenes::{Colour, Kind, ObjectTruth};
 
-/// A cell that is not asked.
-const SKIPPED: i64 = -1;
 /// The class of a cell that no object touches; kinds follow.
 const NOTHING: i64 = 0;
 
@@ -71,10 +69,10 @@ impl Cells {
     }
 }
 
-/// Two 1×1 convolutions on conv5_3.
+/// Two questions to each cell of conv5_3.
 pub struct Grounding {
-    kinds: [Tensor; 2],
-    colours: [Tensor; 2],
+    kinds: Question,
+    colours: Question,
 }
 
 impl Grounding {
@@ -82,20 +80,11 @@ impl Grounding {
     ///
     /// When the device has no room.
     pub fn new(variables: &Variables, channels: i64) -> Result<Self, tch::TchError> {
-        let layer = |name: &str, classes: i64| -> Result<[Tensor; 2], tch::TchError> {
-            let variables = variables / name;
-            Ok([
-                variables.f_var(
-                    "weight",
-                    &[classes, channels, 1, 1],
-                    tch::nn::init::DEFAULT_KAIMING_UNIFORM,
-                )?,
-                variables.f_var("bias", &[classes], Init::Const(0.0))?,
-            ])
-        };
+        let ask =
+            |name: &str, answers: usize| Question::of_cells(&(variables / name), answers, channels);
         Ok(Grounding {
-            kinds: layer("kinds", 1 + (ROLES * Kind::ALL.len()) as i64)?,
-            colours: layer("colours", (ROLES * Colour::ALL.len()) as i64)?,
+            kinds: ask("kinds", 1 + ROLES * Kind::ALL.len())?,
+            colours: ask("colours", ROLES * Colour::ALL.len())?,
         })
     }
 
@@ -108,24 +97,10 @@ impl Grounding {
     ///
     /// When the device fails.
     pub fn loss(&self, conv5_3: &Tensor, cells: &[Cells]) -> Result<Tensor, tch::TchError> {
-        let shape = conv5_3.size();
-        let [pictures, side] = [shape[0], shape[2]];
-        let of = |layer: &[Tensor; 2], classes: Vec<i64>, device: Device| {
-            let targets = Tensor::f_from_slice(&classes)?
-                .f_view([pictures, side, side])?
-                .f_to_device(device)?;
-            let none: Option<&Tensor> = None;
-            conv5_3
-                .f_conv2d(&layer[0], Some(&layer[1]), [1, 1], [0, 0], [1, 1], 1)?
-                .f_cross_entropy_loss(&targets, none, tch::Reduction::Mean, SKIPPED, 0.0)
-        };
-        let gather = |which: fn(&Cells) -> &Vec<i64>| {
-            cells.iter().flat_map(which).copied().collect::<Vec<i64>>()
-        };
-        let device = conv5_3.device();
-        let kinds = of(&self.kinds, gather(|cells| &cells.kinds), device)?;
-        let colours = of(&self.colours, gather(|cells| &cells.colours), device)?;
-        kinds.f_add(&colours)
+        let kinds: Vec<i64> = cells.iter().flat_map(|c| &c.kinds).copied().collect();
+        let colours: Vec<i64> = cells.iter().flat_map(|c| &c.colours).copied().collect();
+        let kinds = self.kinds.loss(conv5_3, &kinds, Reduction::Mean)?;
+        kinds.f_add(&self.colours.loss(conv5_3, &colours, Reduction::Mean)?)
     }
 }
 

@@ -12,6 +12,7 @@ use tch::{Device, Kind};
 use super::TrainingError;
 use super::config::{FeaturesConfig, TrainingConfig};
 use super::photographs;
+use super::subject::KnownMatrix;
 use crate::archive::ImageId;
 use crate::cache::{Cache, CacheWriter, Precision, Spec};
 use crate::dataset::{self, DataSet, Features, Located};
@@ -42,6 +43,8 @@ pub struct Held {
     values: Values,
     /// The encoder that they came from, if it is known.
     pub encoder_id: Option<String>,
+    /// The matrix that they are read from, if that is so.
+    pub matrix: Option<KnownMatrix>,
 }
 
 enum Values {
@@ -55,7 +58,8 @@ enum Values {
 
 impl Held {
     /// The features of images, as far as they can be had.
-    /// `beside` is the folder where computed ones are kept if the recipe names none.
+    /// `beside` is the folder where computed ones are kept if the recipe names none; they are computed on a
+    /// device in a type, f32 or bfloat16.
     ///
     /// # Errors
     ///
@@ -66,7 +70,7 @@ impl Held {
         features: &FeaturesConfig,
         images: &Images,
         beside: &Path,
-        device: Device,
+        (device, kind): (Device, Kind),
         stop: &AtomicBool,
     ) -> Result<Self, TrainingError> {
         let Images {
@@ -79,7 +83,13 @@ impl Held {
             let matrix = Features::of_matrix(file, set)?;
             check_dims(file, expected, matrix.dims())?;
             let rows = (0..set.images.len()).map(|place| matrix.has(place).then_some(place));
+            let digest = matrix.digest()?;
+            let known = digest.map(|digest| KnownMatrix {
+                path: file.clone(),
+                digest,
+            });
             return Ok(Held {
+                matrix: known,
                 dims: expected,
                 rows: rows.collect(),
                 values: Values::Matrix(matrix),
@@ -93,11 +103,21 @@ impl Held {
             path.map(|path| dataset::identity(path)).transpose()
         });
         let ids: Vec<Option<ImageId>> = ids.collect::<Result<_, _>>()?;
+        if ids.iter().all(Option::is_none) {
+            // Nothing to look for, nor to make a cache for.
+            return Ok(Held {
+                dims: expected,
+                rows: Vec::new(),
+                values: Values::Rounded(Vec::new()),
+                encoder_id: None,
+                matrix: None,
+            });
+        }
         let cache = match encoder_file(config) {
             Some(file) => {
                 let mut described = config.encoder.clone();
                 described.weights = None;
-                let encoder = encoder::load(&described, &file, device, Kind::Float)?;
+                let encoder = encoder::load(&described, &file, device, kind)?;
                 let images = wanted
                     .iter()
                     .zip(&ids)
@@ -113,6 +133,7 @@ impl Held {
             rows: vec![None; set.images.len()],
             values: Values::Rounded(Vec::new()),
             encoder_id: Some(cache.spec().encoder_id.clone()),
+            matrix: None,
         };
         let mut full = Vec::new();
         let mut count = 0;

@@ -4,11 +4,11 @@
 //! [`config`] says what to learn from and how. A [`subject`] gives batches and judges models: scenes that
 //! are [`drawn`], or [`captioned`] photographs of a data set, with features that are [`held`] or an encoder
 //! that goes on [`tuning`]. [`captioner`] and [`network`] hold what is learnt; the [`trainer`] learns it
-//! with an [`optimiser`] and a [`schedule`], and writes a [`checkpoint`] to go on from. A saved model is
-//! read back and judged by the very code that annotates archives.
+//! with an [`optimiser`] and a [`schedule`], in some [`precision`], and writes a [`checkpoint`] to go on
+//! from. A saved model is read back and judged by the very code that annotates archives.
 //!
-//! [`presence`], [`roles`] and [`grounding`] are losses for scenes. [`vocabulary`] takes the words of a data
-//! set as the papers did, and [`inspection`] tells what is in one.
+//! [`presence`], [`roles`] and [`grounding`] are losses for scenes, the last two made of [`question`]s.
+//! [`vocabulary`] takes the words of a data set as the papers did, and [`inspection`] tells what is in one.
 
 pub mod attention;
 pub mod augment;
@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod drawn;
 pub mod event;
+mod folder;
 pub mod grounding;
 pub mod held;
 pub mod inspection;
@@ -25,7 +26,9 @@ pub mod network;
 pub mod optimiser;
 pub mod order;
 mod photographs;
+pub mod precision;
 pub mod presence;
+pub mod question;
 pub mod record;
 pub mod roles;
 mod saving;
@@ -99,6 +102,11 @@ pub enum TrainingError {
          with --restart"
     )]
     OtherRecipe { file: PathBuf },
+    #[error(
+        "{file} is a checkpoint of a training whose features were others than those in {matrix} are now: \
+         put those back, or begin anew with --restart"
+    )]
+    OtherFeatures { file: PathBuf, matrix: PathBuf },
     #[error(transparent)]
     Dataset(#[from] crate::dataset::DatasetError),
     #[error(transparent)]
@@ -136,6 +144,7 @@ impl TrainingError {
                 | E::NothingLeft { .. }
                 | E::HoldOut { .. }
                 | E::OtherRecipe { .. }
+                | E::OtherFeatures { .. }
                 | E::Dataset(_)
                 | E::Features(_)
         )

@@ -6,11 +6,13 @@
 
 use std::path::Path;
 
-use tch::Tensor;
 use tch::nn::{Init, Path as Variables};
+use tch::{Kind, Tensor};
 
 use super::TrainingError;
 use super::captioner::Mode;
+use super::precision::convolution;
+use crate::captioner::mixed::linear;
 use crate::encoder::vgg16::{Convolution, Normalisation};
 use crate::encoder::weights;
 use crate::encoder::{EncoderConfig, Layer};
@@ -135,6 +137,8 @@ pub struct TrainableVgg16 {
     linear: Vec<Normalised>,
     side: i64,
     input: Normalisation,
+    /// What products and convolutions are computed in.
+    kind: Kind,
 }
 
 impl TrainableVgg16 {
@@ -145,6 +149,7 @@ impl TrainableVgg16 {
         variables: &Variables,
         config: &EncoderConfig,
         convolutions_are: Learnt,
+        kind: Kind,
     ) -> Result<Self, tch::TchError> {
         let mut convolutions = Vec::new();
         for layer in Convolution::layers(config.widths) {
@@ -172,6 +177,7 @@ impl TrainableVgg16 {
             linear,
             side,
             input: Normalisation::new(&config.preprocess, variables.device())?,
+            kind,
         })
     }
 
@@ -189,6 +195,7 @@ impl TrainableVgg16 {
             }
         };
         if self.linear.is_empty() {
+            let conv5_3 = conv5_3.f_to_kind(Kind::Float)?;
             let whole = conv5_3.f_amax([2, 3], false)?;
             return Ok(Features { conv5_3, whole });
         }
@@ -197,18 +204,21 @@ impl TrainableVgg16 {
             .f_adaptive_avg_pool2d([self.side, self.side])?
             .f_flatten(1, -1)?;
         for layer in &self.linear {
-            let none: Option<&Tensor> = None;
-            x = layer.normalise(&x.f_linear(&layer.weight, none)?, mode)?;
+            let weight = layer.weight.f_to_kind(self.kind)?;
+            x = layer.normalise(&linear(&x, &weight, None)?, mode)?;
         }
-        Ok(Features { conv5_3, whole: x })
+        Ok(Features {
+            conv5_3: conv5_3.f_to_kind(Kind::Float)?,
+            whole: x,
+        })
     }
 
-    /// `[batch, channels, side, side]`
+    /// `[batch, channels, side, side]`. Maps between the layers are of the type of the convolutions; what
+    /// a normalisation knows and its statistics are f32.
     fn conv5_3(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
-        let mut x = self.input.apply(pixels)?;
+        let mut x = self.input.apply(pixels)?.f_to_kind(self.kind)?;
         for (place, (layer, pooled)) in self.convolutions.iter().enumerate() {
-            let none: Option<&Tensor> = None;
-            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
+            x = convolution(&x, &layer.weight, None)?;
             x = layer.normalise(&x, mode)?;
             if *pooled && place + 1 < self.convolutions.len() {
                 x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
@@ -239,7 +249,7 @@ impl TrainableVgg16 {
         let mut x = self.input.apply(pixels)?;
         for (layer, pooled) in &mut self.convolutions {
             let bias = take(layer)?;
-            x = x.f_conv2d(&layer.weight, none, [1, 1], [1, 1], [1, 1], 1)?;
+            x = convolution(&x, &layer.weight, None)?;
             layer.unfold(&bias, &x)?;
             x = layer.normalise(&x, Mode::Inference)?;
             if *pooled {

@@ -2,16 +2,13 @@
 //! scenes, whose truth knows both.
 //!
 //! Captions name the second object now and then, and mostly behind the main one, so that fc7 learns
-//! slowly whose colour is whose. Here it is asked outright. The layers are left behind when the
-//! model is saved.
+//! slowly whose colour is whose. Here it is asked outright.
 
-use tch::Tensor;
-use tch::nn::{Init, Path as Variables};
+use tch::nn::Path as Variables;
+use tch::{Reduction, Tensor};
 
+use super::question::{Question, SKIPPED};
 use crate::scenes::{Colour, Kind, ObjectTruth};
-
-/// A class that is not asked.
-const SKIPPED: i64 = -1;
 
 /// What the objects of a scene are: kind and colour of the main one, kind and colour of the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,30 +28,22 @@ impl Cast {
     }
 }
 
-/// A linear layer for each of the four questions.
-pub struct Roles([[Tensor; 2]; 4]);
+/// Kind and colour of the main object, kind and colour of the second.
+pub struct Roles([Question; 4]);
 
 impl Roles {
     /// # Errors
     ///
     /// When the device has no room.
     pub fn new(variables: &Variables, features: i64) -> Result<Self, tch::TchError> {
-        let layer = |name: &str, classes: usize| -> Result<[Tensor; 2], tch::TchError> {
-            let variables = variables / name;
-            Ok([
-                variables.f_var(
-                    "weight",
-                    &[classes as i64, features],
-                    tch::nn::init::DEFAULT_KAIMING_UNIFORM,
-                )?,
-                variables.f_var("bias", &[classes as i64], Init::Const(0.0))?,
-            ])
+        let ask = |name: &str, answers: usize| {
+            Question::of_vectors(&(variables / name), answers, features)
         };
         Ok(Roles([
-            layer("main_kind", Kind::ALL.len())?,
-            layer("main_colour", Colour::ALL.len())?,
-            layer("second_kind", Kind::ALL.len() + 1)?,
-            layer("second_colour", Colour::ALL.len())?,
+            ask("main_kind", Kind::ALL.len())?,
+            ask("main_colour", Colour::ALL.len())?,
+            ask("second_kind", Kind::ALL.len() + 1)?,
+            ask("second_colour", Colour::ALL.len())?,
         ]))
     }
 
@@ -66,15 +55,11 @@ impl Roles {
     ///
     /// When the device fails.
     pub fn loss(&self, features: &Tensor, casts: &[Cast]) -> Result<Tensor, tch::TchError> {
-        let none: Option<&Tensor> = None;
         let mut sum = Tensor::f_zeros([], (tch::Kind::Float, features.device()))?;
-        for (question, [weight, bias]) in self.0.iter().enumerate() {
-            let classes: Vec<i64> = casts.iter().map(|cast| cast.0[question]).collect();
-            let classes = Tensor::f_from_slice(&classes)?.f_to_device(features.device())?;
+        for (place, question) in self.0.iter().enumerate() {
+            let right: Vec<i64> = casts.iter().map(|cast| cast.0[place]).collect();
             // The mean over all pictures: one that is not asked counts as answered.
-            let loss = features
-                .f_linear(weight, Some(bias))?
-                .f_cross_entropy_loss(&classes, none, tch::Reduction::Sum, SKIPPED, 0.0)?;
+            let loss = question.loss(features, &right, Reduction::Sum)?;
             sum = sum.f_add(&loss.f_div_scalar(casts.len().max(1) as i64)?)?;
         }
         Ok(sum)

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::TrainingError;
 use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
+use super::precision;
 use super::subject::{Judgement, Subject};
 use crate::captioner::model::ModelConfig;
 use crate::encoder::EncoderConfig;
@@ -25,6 +26,8 @@ pub struct Origin<'a> {
     pub command: &'a str,
     pub epoch: u64,
     pub seconds: u64,
+    /// What products and convolutions were computed in.
+    pub kind: tch::Kind,
 }
 
 impl<'a> Candidate<'a> {
@@ -87,6 +90,8 @@ impl<'a> Candidate<'a> {
         say("steps", (self.steps as i64).into());
         say("minutes", (origin.seconds as i64 / 60).into());
         say("threads", i64::from(tch::get_num_threads()).into());
+        let precision = precision::named(origin.kind);
+        say("precision", precision.to_string().into());
         let mut validation = toml::Table::new();
         for (name, value) in &judgement.measures {
             validation.insert((*name).to_owned(), ((value * 1e4).round() / 1e4).into());

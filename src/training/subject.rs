@@ -3,7 +3,7 @@
 //! The batch of a step is a function of the step alone, so a training that was killed goes on with the
 //! very batches that it would have met.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use tch::Tensor;
@@ -106,6 +106,18 @@ pub trait Subject {
 
     /// Tells what is learnt from, so that a checkpoint is not gone on from with something else.
     fn identify(&self, hasher: &mut blake3::Hasher);
+
+    /// The matrix that features are read from, where that is how they are had.
+    fn matrix(&self) -> Option<&KnownMatrix> {
+        None
+    }
+}
+
+/// A matrix of features, known by what is in it.
+#[derive(Debug, Clone)]
+pub struct KnownMatrix {
+    pub path: PathBuf,
+    pub digest: String,
 }
 
 /// Makes batches on a thread of its own, in order.

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use tch::Device;
 use tch::nn::VarStore;
+use tch::{Device, Kind};
 
 use super::TrainingError;
 use super::captioned::Captioned;
@@ -19,8 +19,10 @@ use super::checkpoint::{self, Best, Progress};
 use super::config::{DataConfig, LearningConfig, TrainingConfig};
 use super::drawn::Drawn;
 use super::event::{Event, Measure};
+use super::folder::Folder;
 use super::optimiser::{Group, Optimiser};
 use super::order::seed;
+use super::precision;
 use super::record::Recorder;
 use super::saving::{self, Candidate, Origin};
 use super::schedule::Place;
@@ -49,7 +51,8 @@ pub struct Outcome {
     pub interrupted: bool,
 }
 
-/// Learns as `config` says. `command` is what the user typed, for the model's record of its origin.
+/// Learns as `config` says, with products and convolutions in `kind`, which [`precision::resolve`] tells of
+/// the recipe's. `command` is what the user typed, for the model's record of its origin.
 /// Set `stop` to end after the step under way, with a checkpoint.
 ///
 /// # Errors
@@ -59,36 +62,37 @@ pub struct Outcome {
 pub fn train(
     config: &TrainingConfig,
     device: Device,
+    kind: Kind,
     command: &str,
     resume: Resume,
     stop: &AtomicBool,
     mut listener: impl FnMut(Event),
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
-    let folder = config.folder();
-    std::fs::create_dir_all(&folder).map_err(|source| saving::unwritable(&folder, source))?;
+    let folder = Folder::take(config.folder())?;
     saving::recover(&config.output)?;
     tch::manual_seed(config.seed);
     let variables = VarStore::new(device);
     let root = variables.root();
     let subject: Box<dyn Subject> = match &config.data {
-        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root)?),
+        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root, kind)?),
         DataConfig::Captions(data) => {
-            let beside = folder.join("features");
-            Box::new(Captioned::new(config, data, &root, &beside, stop)?)
+            let beside = folder.path().join("features");
+            Box::new(Captioned::new(config, data, &root, &beside, kind, stop)?)
         }
     };
     let learning = &config.training;
     let mut captioner = new_captioner(config, subject.as_ref(), &variables)?;
     let optimiser = Optimiser::new(learning.optimiser, &variables);
 
-    let file = folder.join(checkpoint::FILE);
+    let file = folder.path().join(checkpoint::FILE);
     let steps_per_epoch = subject.steps_per_epoch();
     let mut run = Run {
         steps: steps_per_epoch * learning.epochs,
         steps_per_epoch,
         progress: Progress {
-            recipe: identity(config, subject.as_ref()),
+            recipe: identity(config, kind, subject.as_ref()),
+            features: subject.matrix().map(|matrix| matrix.digest.clone()),
             step: 0,
             epoch_loss: 0.0,
             best: None,
@@ -101,14 +105,15 @@ pub fn train(
         variables,
         optimiser,
         learning,
+        kind,
         spent: started,
     };
-    run.take_up(resume)?;
+    run.take_up(resume, subject.as_ref())?;
     let recipe = toml::to_string(config).map_err(|error| TrainingError::Config {
         file: config.output.clone(),
         reason: error.to_string(),
     })?;
-    let mut recorder = Recorder::new(folder.clone(), recipe);
+    let mut recorder = Recorder::new(folder.path().to_owned(), recipe);
     let mut tell = |event: Event| -> Result<(), TrainingError> {
         recorder.take(&event)?;
         listener(event);
@@ -140,6 +145,7 @@ pub fn train(
                 command,
                 epoch: step / steps_per_epoch,
                 seconds: run.seconds(),
+                kind,
             };
             run.end_epoch(config, subject.as_ref(), &captioner, &origin, &mut tell)?;
         } else if !step.is_multiple_of(learning.checkpoint_every) {
@@ -165,8 +171,6 @@ pub fn train(
     if !interrupted {
         // Nothing is left to go on with, and the same command begins anew.
         run.remove_checkpoint()?;
-        // It stays if there is something else in it.
-        let _ = std::fs::remove_dir(&folder);
     }
     Ok(outcome)
 }
@@ -197,13 +201,15 @@ fn new_captioner(
 }
 
 /// Digest of all that decides what is learnt.
-fn identity(config: &TrainingConfig, subject: &dyn Subject) -> String {
+fn identity(config: &TrainingConfig, kind: Kind, subject: &dyn Subject) -> String {
     let mut decisive = config.clone();
     // These may change between a kill and what comes after.
     decisive.name = String::new();
     decisive.purpose = None;
     decisive.output = PathBuf::new();
     decisive.training.checkpoint_every = 1;
+    // What `auto` came to here; on another machine it may be something else.
+    decisive.training.precision = precision::named(kind);
     let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{decisive:?}").as_bytes());
     subject.identify(&mut hasher);
@@ -220,6 +226,8 @@ struct Run<'a> {
     variables: VarStore,
     optimiser: Optimiser,
     learning: &'a LearningConfig,
+    /// What products and convolutions are computed in.
+    kind: Kind,
     spent: Instant,
 }
 
@@ -234,7 +242,7 @@ impl Run<'_> {
     }
 
     /// Goes on from a checkpoint, if there is one and that is wanted.
-    fn take_up(&mut self, resume: Resume) -> Result<(), TrainingError> {
+    fn take_up(&mut self, resume: Resume, subject: &dyn Subject) -> Result<(), TrainingError> {
         if resume == Resume::Never {
             return self.remove_checkpoint();
         }
@@ -244,6 +252,14 @@ impl Run<'_> {
         if found.progress.recipe != self.progress.recipe {
             let file = self.file.clone();
             return Err(TrainingError::OtherRecipe { file });
+        }
+        if let Some(matrix) = subject.matrix()
+            && found.progress.features.as_ref() != Some(&matrix.digest)
+        {
+            return Err(TrainingError::OtherFeatures {
+                file: self.file.clone(),
+                matrix: matrix.path.clone(),
+            });
         }
         self.progress = found.restore(&self.file, &self.variables, &mut self.optimiser)?;
         Ok(())
@@ -287,6 +303,7 @@ impl Run<'_> {
                 .scheduled_sampling
                 .as_ref()
                 .map_or(0.0, |sampling| sampling.share(step)),
+            kind: self.kind,
         };
 
         let device = self.variables.device();

@@ -6,12 +6,14 @@
 
 use std::path::Path;
 
-use tch::Tensor;
 use tch::nn::Path as Variables;
+use tch::{Kind, Tensor};
 
 use super::TrainingError;
 use super::captioner::Mode;
 use super::config::TuningConfig;
+use super::precision::convolution;
+use crate::captioner::mixed::linear;
 use crate::encoder::vgg16::{Convolution, Normalisation, STAGES, torchvision_names};
 use crate::encoder::{EncoderConfig, Layer, weights};
 
@@ -45,6 +47,8 @@ pub struct TunableVgg16 {
     side: i64,
     dropout: f64,
     input: Normalisation,
+    /// What products and convolutions are computed in.
+    kind: Kind,
 }
 
 impl TunableVgg16 {
@@ -59,6 +63,7 @@ impl TunableVgg16 {
         config: &EncoderConfig,
         tuning: &TuningConfig,
         file: &Path,
+        kind: Kind,
     ) -> Result<Self, TrainingError> {
         let mut plain = torchvision_names(weights::read(file)?)?;
         let from = place(&tuning.from).unwrap_or(usize::MAX);
@@ -100,6 +105,7 @@ impl TunableVgg16 {
             side,
             dropout: tuning.dropout,
             input: Normalisation::new(&config.preprocess, variables.device())?,
+            kind,
         })
     }
 
@@ -112,9 +118,11 @@ impl TunableVgg16 {
     pub fn forward(&self, pixels: &Tensor, mode: Mode) -> Result<Tensor, tch::TchError> {
         let frozen = {
             let _no_gradients = tch::no_grad_guard();
-            self.through(self.input.apply(pixels)?, 0..self.from, mode)?
+            let x = self.input.apply(pixels)?.f_to_kind(self.kind)?;
+            self.through(x, 0..self.from, mode)?
         };
         let x = self.through(frozen, self.from..self.layers.len(), mode)?;
+        let x = x.f_to_kind(Kind::Float)?;
         match self.layer {
             Layer::Fc7 => Ok(x),
             Layer::Conv5_3 => x.f_permute([0, 2, 3, 1])?.f_flatten(1, -1),
@@ -134,10 +142,7 @@ impl TunableVgg16 {
                 continue;
             }
             if place < CONVOLUTIONS {
-                let bias = Some(&layer.bias);
-                x = x
-                    .f_conv2d(&layer.weight, bias, [1, 1], [1, 1], [1, 1], 1)?
-                    .f_relu_()?;
+                x = convolution(&x, &layer.weight, Some(&layer.bias))?.f_relu_()?;
                 if layer.pooled && place < last {
                     x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
                 }
@@ -148,8 +153,8 @@ impl TunableVgg16 {
                     .f_adaptive_avg_pool2d([self.side, self.side])?
                     .f_flatten(1, -1)?;
             }
-            x = x
-                .f_linear(&layer.weight, Some(&layer.bias))?
+            let weight = layer.weight.f_to_kind(self.kind)?;
+            x = linear(&x, &weight, Some(&layer.bias))?
                 .f_relu_()?
                 .f_dropout(self.dropout, mode == Mode::Training)?;
         }

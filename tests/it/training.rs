@@ -178,6 +178,12 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         let ended = place.train(&changed, &[]);
         assert_eq!(ended.code, Some(2), "{}", ended.log);
         assert!(ended.log.contains(expected), "{}", ended.log);
+        // Nothing is left of it.
+        assert!(
+            !place.path().join("model.training").exists(),
+            "{}",
+            ended.log
+        );
     };
     check(
         "hidden = 6\n",
@@ -188,6 +194,11 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         "matrix = \"features.npy\"",
         "matrix = \"none.npy\"",
         "none.npy",
+    );
+    check(
+        "matrix = \"features.npy\"",
+        "cache = \"none\"",
+        "the images are needed",
     );
     check(
         "split = \"train\"",
@@ -210,6 +221,11 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         "data.kind must be scenes or captions",
     );
     check("[data]", "[data]\nsplit = 1", "unknown field `split`");
+    check(
+        "epochs = 2",
+        "epochs = 2\nprecision = \"fp16\"",
+        "training.precision is \"fp16\", expected auto, fp32 or bf16",
+    );
     check(
         "epochs = 2",
         "epochs = 2\ngrounding = 1.0",

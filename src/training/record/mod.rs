@@ -2,7 +2,7 @@
 //! said.
 //!
 //! ```text
-//! RUN/
+//! OUTPUT.training/
 //!   config.toml                          the recipe as it was run
 //!   metrics.parquet                      every number, a row each
 //!   curves.svg                           losses and measurements over time

@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use super::places::{Ended, Place, recipe};
+use showtell::encoder::device::Cpu;
+
+use super::places::{Ended, Place, in_bf16, recipe};
 
 /// Kills in each training unless the environment says otherwise.
 const KILLS: u32 = 3;
@@ -99,19 +101,38 @@ fn momentum_survives_a_kill_too() {
 }
 
 #[test]
-fn another_recipe_does_not_go_on_from_a_checkpoint() {
-    let place = Place::new();
-    place.tokens_and_matrix();
+fn mixed_precision_survives_a_kill_too() {
+    if !Cpu::detect().computes_bf16() {
+        eprintln!("NOT RUN: this processor has no units for bf16, and no training takes it here");
+        return;
+    }
+    let recipe = demanding("kind = \"adam\"");
+    check(&in_bf16(&recipe), 3);
+}
+
+/// A training that was killed after its first checkpoint, and its recipe.
+fn killed(place: &Place) -> String {
     let recipe = recipe(100_000).replace("[training]", "[training]\ncheckpoint_every = 1");
     let mut child = place.start(&recipe, &[]);
+    wait_for_checkpoint(place);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    recipe
+}
+
+fn wait_for_checkpoint(place: &Place) {
     let begun = Instant::now();
     while !place.checkpoint().exists() {
         assert!(begun.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(10));
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+}
 
+#[test]
+fn another_recipe_does_not_go_on_from_a_checkpoint() {
+    let place = Place::new();
+    place.tokens_and_matrix();
+    killed(&place);
     let other = super::places::recipe(1);
     let ended = place.train(&other, &[]);
     assert_eq!(ended.code, Some(2), "{}", ended.log);
@@ -122,4 +143,57 @@ fn another_recipe_does_not_go_on_from_a_checkpoint() {
     );
     let ended = place.train(&other, &["--restart"]);
     assert!(ended.succeeded, "{}", ended.log);
+}
+
+#[test]
+fn other_features_do_not_go_on_from_a_checkpoint() {
+    let place = Place::new();
+    place.tokens_and_matrix();
+    let recipe = killed(&place);
+    let matrix = place.path().join("features.npy");
+    let before = std::fs::read(&matrix).unwrap();
+    let mut after = before.clone();
+    *after.last_mut().unwrap() = 1;
+    std::fs::write(&matrix, after).unwrap();
+    let ended = place.train(&recipe, &[]);
+    assert_eq!(ended.code, Some(2), "{}", ended.log);
+    let said = "checkpoint.safetensors is a checkpoint of a training whose features were others than \
+                those in features.npy are now";
+    assert!(ended.log.contains(said), "{}", ended.log);
+
+    // Written anew, at another time, they are the same.
+    std::fs::write(&matrix, before).unwrap();
+    let mut child = place.start(&recipe, &[]);
+    let written_before = written(&place);
+    let begun = Instant::now();
+    while written(&place) == written_before {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    let log = Ended::of(child).log;
+    assert!(log.contains("going on after step"), "{log}");
+}
+
+#[test]
+fn two_trainings_do_not_write_to_one_output() {
+    let place = Place::new();
+    place.tokens_and_matrix();
+    let recipe = recipe(100_000).replace("[training]", "[training]\ncheckpoint_every = 1");
+    let mut first = place.start(&recipe, &[]);
+    wait_for_checkpoint(&place);
+    for arguments in [&[][..], &["--restart"]] {
+        let second = place.train(&recipe, arguments);
+        assert_eq!(second.code, Some(75), "{}", second.log);
+        let said = format!("model.training/.lock is held by process {} on ", first.id());
+        assert!(second.log.contains(&said), "{}", second.log);
+    }
+    assert!(place.checkpoint().exists());
+    assert!(first.try_wait().unwrap().is_none(), "the first goes on");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    // The lock went with the process.
+    let ended = place.train(&super::places::recipe(1), &["--restart"]);
+    assert!(ended.succeeded, "{}", ended.log);
+    assert!(!place.path().join("model.training/.lock").exists());
 }

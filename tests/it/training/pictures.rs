@@ -6,11 +6,12 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use showtell::captioner::model::Model;
+use showtell::encoder::device::Cpu;
 use showtell::encoder::vgg16::Convolution;
 use showtell::encoder::{self, EncoderConfig};
 use tch::{Device, Kind, Tensor};
 
-use super::places::{PICTURES, Place, colour_and_thing, recipe};
+use super::places::{PICTURES, Place, colour_and_thing, in_bf16, recipe};
 
 const WIDTHS: [i64; 5] = [4, 4, 6, 6, 8];
 
@@ -145,6 +146,38 @@ fn attention_tunes_an_encoder_too() {
     let ended = place.train(&of_pictures(2, "conv5_3", training), &[]);
     assert!(ended.succeeded, "{}", ended.log);
     check_tuned(&place, "features.28.weight", "features.26.weight");
+}
+
+/// Both captioners and an encoder that is tuned; what is saved is f32, so the model is read as any other.
+#[test]
+fn pictures_are_learnt_from_in_mixed_precision() {
+    let place = Place::new();
+    photographs(&place);
+    let training =
+        "judge_every = 2\nencoder = { from = \"conv5_2\", learning_rate = 0.01, dropout = 0.1 }";
+    for (layer, changed, kept) in [
+        ("fc7", "features.26.weight", "features.24.weight"),
+        ("conv5_3", "features.26.bias", "features.24.bias"),
+    ] {
+        let recipe = in_bf16(&of_pictures(6, layer, training));
+        let ended = place.train(&recipe, &["--restart"]);
+        if !Cpu::detect().computes_bf16() {
+            assert_eq!(ended.code, Some(2), "{}", ended.log);
+            let said = "bf16 cannot be computed on this CPU: it has no units for bf16";
+            assert!(ended.log.contains(said), "{}", ended.log);
+            assert!(!place.path().join("model.training").exists());
+            return;
+        }
+        assert!(ended.succeeded, "{}", ended.log);
+        assert!(ended.log.contains("on Cpu in bf16"), "{}", ended.log);
+        let (first, last) = (ended.losses[0], *ended.losses.last().unwrap());
+        assert!(last < first, "{:?}", ended.losses);
+        check_tuned(&place, changed, kept);
+        let origin = Model::open(&place.model()).unwrap().config.origin;
+        assert_eq!(origin["precision"].as_str(), Some("bf16"));
+        let saved = Tensor::read_safetensors(place.model().join("captioner.safetensors")).unwrap();
+        assert!(saved.iter().all(|(_, tensor)| tensor.kind() == Kind::Float));
+    }
 }
 
 /// Of the saved encoder the one tensor has changed, the other has not, and its id is its own.

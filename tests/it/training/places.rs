@@ -79,6 +79,11 @@ learning_rate = 0.02
     )
 }
 
+/// The recipe with products and convolutions in bfloat16.
+pub fn in_bf16(recipe: &str) -> String {
+    recipe.replace("[training]", "[training]\nprecision = \"bf16\"")
+}
+
 pub fn colour_and_thing(picture: usize) -> (usize, usize) {
     (picture % 3, picture / 3 % 3)
 }
