@@ -43,6 +43,8 @@ pub struct CaptioningStage<'a> {
     run_id: RunId,
     live: &'a Live,
     keep: Keep,
+    /// The last batch's: its room is used again.
+    pixels: Vec<u8>,
     /// Of how many pictures captions are kept at least.
     keep_captions: usize,
     /// Captions of the last pictures, and of those before.
@@ -70,6 +72,7 @@ impl<'a> CaptioningStage<'a> {
             run_id,
             live,
             keep: Keep::Features,
+            pixels: Vec::new(),
             keep_captions: RECENT,
             recent,
             older,
@@ -159,7 +162,7 @@ impl<'a> CaptioningStage<'a> {
     /// Features of the chunk's pictures that came with pixels.
     fn encode(&mut self, chunk: &mut [Item]) -> Result<Features, PipelineError> {
         let mut ids = Vec::new();
-        let mut batch = Vec::new();
+        self.pixels.clear();
         for item in chunk.iter_mut() {
             if let Item::Image {
                 picture, pixels, ..
@@ -167,7 +170,7 @@ impl<'a> CaptioningStage<'a> {
                 && let Some(pixels) = pixels.take()
             {
                 ids.push(picture.image_id);
-                batch.extend_from_slice(&pixels);
+                self.pixels.extend_from_slice(&pixels);
             }
         }
         let mut features = Features::new();
@@ -178,7 +181,7 @@ impl<'a> CaptioningStage<'a> {
         let rows = self
             .live
             .encode
-            .time(ids.len(), || encoder.encode(&batch))?;
+            .time(ids.len(), || encoder.encode(&self.pixels))?;
         for (id, row) in ids.into_iter().zip(rows.chunks_exact(encoder.dimensions())) {
             count(&self.live.embedded);
             let mut row = row.to_vec();
