@@ -35,8 +35,7 @@ impl<E: Encoder> Encoder for Fitting<E> {
     }
 
     fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let side = self.preprocess().crop as usize;
-        let picture = side * side * 3;
+        let picture = pixels.len() / self.preprocess().pictures(pixels)?;
         let mut features = Vec::new();
         let mut rest = pixels;
         loop {

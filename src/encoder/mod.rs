@@ -45,6 +45,21 @@ pub trait Encoder {
     fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError>;
 }
 
+impl Preprocess {
+    /// How many pictures, `[crop, crop, 3]` each, `pixels` holds.
+    fn pictures(&self, pixels: &[u8]) -> Result<usize, EncoderError> {
+        let side = self.crop as usize;
+        let picture = side * side * 3;
+        if pixels.is_empty() || !pixels.len().is_multiple_of(picture) {
+            return Err(EncoderError::WrongPixels {
+                picture,
+                found: pixels.len(),
+            });
+        }
+        Ok(pixels.len() / picture)
+    }
+}
+
 /// The layer whose output is the feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Layer {

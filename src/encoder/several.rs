@@ -80,15 +80,9 @@ impl Encoder for Several {
     }
 
     fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let side = self.preprocess.crop as usize;
-        let picture = side * side * 3;
-        if pixels.is_empty() || !pixels.len().is_multiple_of(picture) {
-            return Err(EncoderError::WrongPixels {
-                picture,
-                found: pixels.len(),
-            });
-        }
-        let share = (pixels.len() / picture).div_ceil(self.workers.len());
+        let count = self.preprocess.pictures(pixels)?;
+        let picture = pixels.len() / count;
+        let share = count.div_ceil(self.workers.len());
         let busy: Vec<_> = self
             .workers
             .iter()
@@ -113,7 +107,7 @@ impl Encoder for Several {
                     .unwrap_or(Err(EncoderError::WorkerEnded))
             })
             .collect();
-        let mut features = Vec::with_capacity(pixels.len() / picture * self.dimensions);
+        let mut features = Vec::with_capacity(count * self.dimensions);
         for answer in answers {
             features.extend(answer?);
         }

@@ -214,15 +214,7 @@ impl Encoder for Vgg16 {
     }
 
     fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let side = self.preprocess.crop as usize;
-        let picture = side * side * 3;
-        if pixels.is_empty() || !pixels.len().is_multiple_of(picture) {
-            return Err(EncoderError::WrongPixels {
-                picture,
-                found: pixels.len(),
-            });
-        }
-        let batch = pixels.len() / picture;
+        let batch = self.preprocess.pictures(pixels)?;
         let _no_gradients = tch::no_grad_guard();
         let features = self.forward(pixels, batch as i64)?;
         let features = features.f_to_device(Device::Cpu)?.f_contiguous()?;

@@ -3,8 +3,9 @@
 //! Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (arXiv 1509.09308): a tile of
 //! 4×4 outputs of a 3×3 convolution takes 36 products of a channel instead of 144, once the input's
 //! tile of 6×6 and the weights have been [transformed](transform). What remains are 36 [products of
-//! matrices](product), which run at the processor's full rate, so that fp32 takes a third of its
-//! time, and less than bfloat16 without AMX. oneDNN offers none of this on x86-64.
+//! matrices](product), which run at the processor's full rate in AVX-512 and at half of it in AVX2, so that
+//! fp32 takes a third or two thirds of its time, the former less than bfloat16 without AMX. The oneDNN in
+//! libtorch offers none of this on x86-64.
 //!
 //! [`Convolutions`] goes from the bytes of pictures to the last layer's maps. The [first layer](first),
 //! whose three channels are too few, is computed directly; the [others](layer) add bias, ReLU and

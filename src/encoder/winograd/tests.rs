@@ -90,7 +90,10 @@ proptest! {
         let channels = if blue_first { Channels::Bgr } else { Channels::Rgb };
         let config = config(feature, crop, channels);
         let layers = Convolution::layers(config.widths);
-        prop_assume!(Convolutions::fit(&layers));
+        if !Convolutions::fit(&layers) {
+            eprintln!("NOT RUN: this processor has neither AVX2 nor AVX-512");
+            return Ok(());
+        }
         let weights = weights(&layers);
         let pixels = random_pixels(batch, crop);
         let expected = expected(&config, &layers, &weights, &pixels);
