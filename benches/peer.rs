@@ -138,9 +138,9 @@ impl Side {
             Request::Model { count, batch } => {
                 let encoder = self.encoder()?;
                 let side = encoder.preprocess().crop as usize;
-                let pixels = vec![127; batch * side * side * 3];
+                let picture = vec![127; side * side * 3];
                 for _ in 0..count.div_ceil(batch) {
-                    encoder.encode(&pixels)?;
+                    encoder.encode(&vec![&picture[..]; batch])?;
                 }
             }
             Request::Beam { features, decoding } => {
@@ -178,12 +178,12 @@ impl Side {
             }
             Request::Archive { directory, out } => {
                 let encoder = self.encoder.take().ok_or("no encoder was asked for")?;
-                let models = Models {
+                let mut models = Models {
                     encoder,
                     captioner: None,
                 };
                 let started = Instant::now();
-                let stages = archive(&models, directory, out)?;
+                let stages = archive(&mut models, directory, out)?;
                 answer.seconds = started.elapsed().as_secs_f64();
                 answer.stages = stages;
                 self.encoder = Some(models.encoder);
@@ -202,7 +202,7 @@ impl Side {
     fn fc7(&self, files: &[PathBuf], batch: usize) -> Outcome<Vec<f32>> {
         let encoder = self.encoder()?;
         let preprocess = encoder.preprocess().clone();
-        let (decoded, batches) = sync_channel::<Result<Vec<u8>, String>>(2);
+        let (decoded, batches) = sync_channel::<Result<Vec<Vec<u8>>, String>>(2);
         let mut features = Vec::new();
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -211,16 +211,15 @@ impl Side {
                         .par_iter()
                         .map(|file| square(file, &preprocess).map_err(|error| error.to_string()))
                         .collect();
-                    if decoded
-                        .send(squares.map(|squares| squares.concat()))
-                        .is_err()
-                    {
+                    if decoded.send(squares).is_err() {
                         return;
                     }
                 }
             });
-            for pixels in batches {
-                features.extend(encoder.encode(&pixels?)?);
+            for squares in batches {
+                let squares = squares?;
+                let pictures: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
+                features.extend(encoder.encode(&pictures)?);
             }
             Ok::<_, Box<dyn Error>>(())
         })?;
@@ -269,7 +268,7 @@ fn write_cache(features: &[f32], dims: usize, out: &Path) -> Outcome<()> {
 }
 
 /// Returns the seconds that each stage was busy.
-fn archive(models: &Models, directory: PathBuf, out: PathBuf) -> Outcome<Vec<(String, f64)>> {
+fn archive(models: &mut Models, directory: PathBuf, out: PathBuf) -> Outcome<Vec<(String, f64)>> {
     let config = RunConfig {
         walk: WalkConfig {
             roots: vec![directory],

@@ -84,9 +84,10 @@ fn encode(bencher: Bencher, config: &EncoderConfig, batch: usize, kind: Kind) {
     let pixels: Vec<u8> = (0..batch * side * side * 3)
         .map(|at| (at * 31 % 251) as u8)
         .collect();
+    let pictures: Vec<&[u8]> = pixels.chunks_exact(side * side * 3).collect();
     bencher
         .counter(ItemsCount::new(batch))
-        .bench_local(|| encoder.encode(&pixels).unwrap());
+        .bench_local(|| encoder.encode(&pictures).unwrap());
 }
 
 /// A batch of 64 through the network of the demonstration model.

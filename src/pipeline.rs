@@ -3,7 +3,8 @@
 //! ```text
 //! plan thread      walk ⨝ what the table holds -> chunks of files that need work
 //! read thread      rayon: bytes -> identity -> pixels of the encoder's size
-//! this thread      pixels -> features -> captions; the only one that touches the models
+//! encode thread    pixels -> features
+//! this thread      features -> captions
 //! write thread     features -> cache parts, rows -> table parts; then the snapshot and the summary
 //! ```
 //!
@@ -13,6 +14,7 @@
 mod budget;
 mod captioning;
 mod concluding;
+mod encoding;
 mod forecast;
 mod live;
 mod models;
@@ -42,6 +44,7 @@ use crate::table::{
 
 use captioning::CaptioningStage;
 use concluding::Conclusion;
+use encoding::EncodingStage;
 pub use forecast::{Forecast, forecast};
 pub use live::Live;
 pub use models::{DeferredCaptioner, DeferredEncoder, Load, Models};
@@ -118,7 +121,7 @@ impl RunConfig {
 /// run carries on from it. Images that fail are no error; they are counted and have a row.
 pub fn run(
     config: &RunConfig,
-    models: &Models,
+    models: &mut Models,
     live: &Live,
     stop: &AtomicBool,
 ) -> Result<RunSummary, PipelineError> {
@@ -150,13 +153,24 @@ pub fn run(
         &cache,
         captions.as_ref().filter(|_| !damaged_cache),
         identity.clone(),
-        models.encoder.preprocess(),
+        models.encoder.preprocess().clone(),
         config.limits,
         live,
     );
-    let mut captioning =
-        CaptioningStage::new(models, &cache, captions.as_ref(), &reading, run_id, live)
-            .keeping(config.keep_features, config.batch);
+    let Models { encoder, captioner } = &mut *models;
+    let encoding = EncodingStage::new(encoder.as_mut(), config.cache_precision, &reading, live);
+    let mut captioning = CaptioningStage::new(
+        captioner
+            .as_ref()
+            .map(|(captioner, decoding)| (captioner.as_ref(), *decoding)),
+        identity,
+        captions.as_ref(),
+        &cache,
+        (&reading, &encoding),
+        run_id,
+        live,
+    )
+    .keeping(config.keep_features, config.batch);
     let writing = WritingStage::new(
         CacheWriter::new(Arc::clone(&cache), &layout, &run_id),
         &layout,
@@ -172,20 +186,28 @@ pub fn run(
     );
 
     let (tasks, chunks_to_read) = bounded::<Vec<Task>>(QUEUE);
-    let (read, chunks_to_caption) = bounded(QUEUE);
+    let (read, chunks_to_encode) = bounded(QUEUE);
+    let (encoded, chunks_to_caption) = bounded(QUEUE);
     let (captioned, chunks_to_write) = bounded(QUEUE);
-    let (planned, computed, written) = std::thread::scope(|scope| {
+    let (planned, encoded, captioned, written) = std::thread::scope(|scope| {
         let planning =
             scope.spawn(|| send_chunks(plan, config.batch, tasks, &lost_features, live, stop));
         let reading = scope.spawn(|| reading.run(chunks_to_read, read));
+        let encoding = scope.spawn(|| encoding.run(chunks_to_encode, encoded));
         let writing = scope.spawn(|| writing.run(chunks_to_write));
-        let computed = captioning.run(chunks_to_caption, captioned);
+        let captioned = captioning.run(chunks_to_caption, captioned);
         joined(reading.join());
-        (joined(planning.join()), computed, joined(writing.join()))
+        (
+            joined(planning.join()),
+            joined(encoding.join()),
+            captioned,
+            joined(writing.join()),
+        )
     });
     // Where a later stage failed, the earlier ones only found their queue closed.
     let parts = written?;
-    computed?;
+    captioned?;
+    encoded?;
     planned?;
     live.skipped
         .store(walk.skipped().total(), Ordering::Relaxed);

@@ -223,7 +223,7 @@ impl Search {
     }
 }
 
-fn hypothesis(
+pub(super) fn hypothesis(
     tokens: Vec<TokenId>,
     log_prob: f32,
     length: usize,
@@ -244,7 +244,7 @@ fn score(log_prob: f32, length: usize, decoding: &Decoding) -> f32 {
     log_prob / (length as f32).powf(decoding.length_penalty)
 }
 
-fn keep_best(hypotheses: &mut Vec<Hypothesis>, count: usize) {
+pub(super) fn keep_best(hypotheses: &mut Vec<Hypothesis>, count: usize) {
     hypotheses.sort_by(|a, b| b.score.total_cmp(&a.score));
     hypotheses.truncate(count);
 }

@@ -5,9 +5,12 @@
 
 pub mod beam;
 mod candidates;
+mod fitting;
 mod likeliest;
 pub mod mixed;
 pub mod model;
+mod on_device;
+mod several;
 pub mod show_attend_tell;
 pub mod show_tell;
 pub mod vocabulary;
@@ -15,16 +18,33 @@ mod word_gates;
 
 use std::path::PathBuf;
 
+pub use candidates::Search;
 use serde::{Deserialize, Serialize};
 
 /// Turns features into captions.
-pub trait Captioner {
+pub trait Captioner: Send {
     /// Architecture and a digest of weights, vocabulary and configuration, such as
     /// `show-and-tell-41d07ab35e189f2c`.
     fn id(&self) -> &str;
 
     /// Features per picture that [`Captioner::caption`] expects.
     fn dimensions(&self) -> usize;
+
+    /// Whether `features` are those of whole pictures.
+    ///
+    /// # Errors
+    ///
+    /// When they are not.
+    fn check(&self, features: &[f32]) -> Result<(), CaptionerError> {
+        let dimensions = self.dimensions();
+        if !features.len().is_multiple_of(dimensions) {
+            return Err(CaptionerError::WrongFeatures {
+                dimensions,
+                found: features.len(),
+            });
+        }
+        Ok(())
+    }
 
     /// `features`: `[batch, dimensions]`, f32. Returns the beams of each picture, best first; a
     /// picture for which the model gives no finite probability has none.
@@ -140,6 +160,10 @@ pub enum CaptionerError {
          and time; if they were replaced on purpose, run again with --verify"
     )]
     NotAsRecorded { expected: String, found: String },
+    #[error("cannot start a thread for a device")]
+    NoWorker(#[source] std::io::Error),
+    #[error("the thread of a device has ended early")]
+    WorkerEnded,
     #[error("the captioner was given {found} features, not a multiple of {dimensions}")]
     WrongFeatures { dimensions: usize, found: usize },
     #[error("the device failed")]

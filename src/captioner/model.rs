@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::fitting::Fitting;
+use super::several::{Make, Several};
 use super::show_attend_tell::{ShowAttendTell, ShowAttendTellConfig};
 use super::show_tell::{ShowTell, ShowTellConfig};
 use super::vocabulary::Vocabulary;
@@ -147,11 +149,33 @@ impl Model {
         let file = self.directory.join(CAPTIONER);
         Ok(match &self.config.captioner {
             CaptionerConfig::ShowAndTell(config) => {
-                Box::new(ShowTell::load(config, vocabulary, &file, device)?)
+                let captioner = ShowTell::load(config, vocabulary, &file, device)?;
+                Box::new(Fitting::new(captioner))
             }
             CaptionerConfig::ShowAttendTell(config) => {
-                Box::new(ShowAttendTell::load(config, vocabulary, &file, device)?)
+                let captioner = ShowAttendTell::load(config, vocabulary, &file, device)?;
+                Box::new(Fitting::new(captioner))
             }
         })
+    }
+
+    /// Loads the captioner onto each of `devices`, as [`captioner`](Self::captioner) does. Batches are shared
+    /// out among them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`captioner`](Self::captioner).
+    pub fn captioner_on(
+        &self,
+        devices: &[tch::Device],
+    ) -> Result<Box<dyn Captioner>, CaptionerError> {
+        if let [device] = devices {
+            return self.captioner(*device);
+        }
+        let make = |device: &tch::Device| -> Make {
+            let (model, device) = (self.clone(), *device);
+            Box::new(move || model.captioner(device))
+        };
+        Ok(Box::new(Several::new(devices.iter().map(make).collect())?))
     }
 }

@@ -16,9 +16,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-use super::beam::{self, Candidate, Extend, Step};
-use super::candidates::{self, Choice, column};
-use super::vocabulary::{TokenId, Vocabulary};
+use super::candidates::{self, Choice, LanguageModel, Search};
+use super::vocabulary::Vocabulary;
 use super::word_gates::WordGates;
 use super::{Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::fused::{Linear, keep_buffers};
@@ -74,6 +73,7 @@ pub struct ShowTell {
     hidden_gates: Linear,
     output: Linear,
     choice: Choice,
+    search: Search,
 }
 
 impl ShowTell {
@@ -119,6 +119,7 @@ impl ShowTell {
             id: format!("show-and-tell-{}", weights::short(&hasher)),
             config: config.clone(),
             choice: Choice::new(&vocabulary, device)?,
+            search: Search::for_device(device),
             vocabulary,
             device,
             image_embedding: Linear::new(image_weight, image_bias, ROWS)?,
@@ -127,6 +128,11 @@ impl ShowTell {
             hidden_gates: Linear::new(w_hh, b_ih.f_add(&b_hh)?, ROWS)?,
             output: Linear::new(out_weight, out_bias, ROWS)?,
         })
+    }
+
+    /// The same captioner, searching otherwise than [`Search::for_device`] says.
+    pub fn searching(self, search: Search) -> Self {
+        Self { search, ..self }
     }
 
     /// One step of the LSTM. `input`: what the input gives the gates, `[rows, 4 * hidden]`; `state`:
@@ -156,13 +162,8 @@ impl Captioner for ShowTell {
         features: &[f32],
         decoding: &Decoding,
     ) -> Result<Vec<Vec<Beam>>, CaptionerError> {
+        self.check(features)?;
         let dimensions = self.dimensions();
-        if !features.len().is_multiple_of(dimensions) {
-            return Err(CaptionerError::WrongFeatures {
-                dimensions,
-                found: features.len(),
-            });
-        }
         if features.is_empty() {
             return Ok(Vec::new());
         }
@@ -178,8 +179,8 @@ impl Captioner for ShowTell {
             Tensor::f_zeros(shape, (Kind::Float, self.device))
         };
         let state = self.step(&image, &[zeros()?, zeros()?])?;
-        let mut stepper = Stepper { model: self, state };
-        let found = beam::search(&mut stepper, pictures, decoding)?;
+        let stepper = Stepper { model: self, state };
+        let found = self.search.run(stepper, &self.choice, pictures, decoding)?;
         Ok(candidates::beams(found, &self.vocabulary))
     }
 }
@@ -190,25 +191,20 @@ struct Stepper<'a> {
     state: [Tensor; 2],
 }
 
-impl Step for Stepper<'_> {
-    type Error = tch::TchError;
-
-    fn advance(
-        &mut self,
-        rows: &[Extend],
-        top: usize,
-    ) -> Result<Vec<Vec<Candidate>>, tch::TchError> {
+impl LanguageModel for Stepper<'_> {
+    fn advance(&mut self, parents: &Tensor, tokens: &Tensor) -> Result<Tensor, tch::TchError> {
         let model = self.model;
-        let parents = column(rows.iter().map(|row| row.row as i64), model.device)?;
-        let tokens: Vec<TokenId> = rows.iter().map(|row| row.token).collect();
-        let words = model.word_gates.borrow_mut().of(&tokens)?;
-        let [hidden, cell] = &self.state;
-        let parents = [
-            hidden.f_index_select(0, &parents)?,
-            cell.f_index_select(0, &parents)?,
-        ];
-        self.state = model.step(&words, &parents)?;
-        let logits = model.output.apply(&self.state[0])?;
-        model.choice.best(&logits, top)
+        let mut word_gates = model.word_gates.borrow_mut();
+        let words = match model.search {
+            Search::OnHost => word_gates.of_column(tokens)?,
+            Search::OnDevice => word_gates.computed(tokens)?,
+        };
+        let parents = self
+            .state
+            .each_ref()
+            .map(|state| state.f_index_select(0, parents));
+        let [hidden, cell] = parents;
+        self.state = model.step(&words, &[hidden?, cell?])?;
+        model.output.apply(&self.state[0])
     }
 }

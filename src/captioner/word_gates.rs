@@ -54,7 +54,7 @@ impl WordGates {
     /// # Errors
     ///
     /// When the device fails.
-    pub fn of(&mut self, tokens: &[TokenId]) -> Result<Tensor, TchError> {
+    fn of(&mut self, tokens: &[TokenId]) -> Result<Tensor, TchError> {
         let mut new: Vec<TokenId> = tokens.to_vec();
         new.sort_unstable();
         new.dedup();
@@ -77,12 +77,31 @@ impl WordGates {
             .f_index_select(0, &column(places, self.weight.device())?)
     }
 
+    /// The same, of tokens on the CPU, `[tokens]`, i64.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room.
+    pub fn of_column(&mut self, tokens: &Tensor) -> Result<Tensor, TchError> {
+        let tokens = Vec::<i64>::try_from(tokens)?;
+        self.of(&tokens
+            .into_iter()
+            .map(|token| token as TokenId)
+            .collect::<Vec<_>>())
+    }
+
     fn compute(&self, tokens: &[TokenId]) -> Result<Tensor, TchError> {
-        let tokens = column(
-            tokens.iter().map(|token| i64::from(*token)),
-            self.weight.device(),
-        )?;
-        let words = self.embedding.f_index_select(0, &tokens)?;
+        let tokens = tokens.iter().map(|token| i64::from(*token));
+        self.computed(&column(tokens, self.weight.device())?)
+    }
+
+    /// The same, of tokens on the device, `[tokens]`, i64: nothing is looked up, nothing kept.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn computed(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
+        let words = self.embedding.f_index_select(0, tokens)?;
         words.f_linear(&self.weight, None::<&Tensor>)
     }
 

@@ -94,17 +94,18 @@ fn annotate(
         captioner: Some((found.clone(), decoding)),
         device: arguments.device,
     };
-    let (models, sources) = wanted.prepare(archive.out(), archive.records())?;
+    let (mut models, sources) = wanted.prepare(archive.out(), archive.records())?;
     let config = archive.config(
         found.config.name.clone(),
         sources,
         found.config.encoder.layer,
         arguments.guards.into(),
+        arguments.device,
     );
     if archive.dry_run {
         return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
-    let summary = watched(&config, &models, live, terminal)?;
+    let summary = watched(&config, &mut models, live, terminal)?;
     report::annotated(&summary, &config.out, &found.config, terminal)?;
     let exit = match summary.outcome {
         RunOutcome::Refused => Exit::Refused,

@@ -58,13 +58,19 @@ fn embed(
         captioner: None,
         device: arguments.device,
     };
-    let (models, sources) = wanted.prepare(archive.out(), archive.records())?;
+    let (mut models, sources) = wanted.prepare(archive.out(), archive.records())?;
     // Features are kept by content: there is no current table that a guard could keep them out of.
-    let config = archive.config("vgg16".to_owned(), sources, Layer::Fc7, Guards::default());
+    let config = archive.config(
+        "vgg16".to_owned(),
+        sources,
+        Layer::Fc7,
+        Guards::default(),
+        arguments.device,
+    );
     if archive.dry_run {
         return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
-    let summary = watched(&config, &models, live, terminal)?;
+    let summary = watched(&config, &mut models, live, terminal)?;
     report::embedded(&summary, &config.out, terminal)?;
     let exit = match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,

@@ -100,7 +100,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<
         .preprocess()
         .apply(&picture)
         .with_context(|| format!("cannot use {}", image.display()))?;
-    let features = encoder.encode(&pixels)?;
+    let features = encoder.encode(&[&pixels])?;
     let Some((captioner, decoding)) = captioner else {
         bail!("the model {} has no captioner", found.config.name);
     };

@@ -5,7 +5,7 @@
 //! they are read at once, so that weights that do not fit are found before anything is touched.
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use showtell::captioner::model::Model;
 use showtell::captioner::{Captioner, CaptionerError, Decoding};
@@ -49,11 +49,11 @@ impl WantedModel {
             (Records::Believe, Ok(layout)) => RecordedIds::read(&layout).unwrap_or_default(),
             _ => RecordedIds::default(),
         };
-        let device = Rc::new(self.device.lazy());
+        let device = Arc::new(self.device.lazy());
         let dimensions = usize::try_from(self.encoder.dimensions())?;
         let preprocess = self.encoder.preprocess.clone();
 
-        let load = encoder_loader(self.encoder, self.weights, Rc::clone(&device));
+        let load = encoder_loader(self.encoder, self.weights, Arc::clone(&device));
         let encoder: Box<dyn Encoder> = match recorded.encoder(&sources.encoder) {
             Some(id) => Box::new(DeferredEncoder::new(
                 id.to_owned(),
@@ -79,7 +79,7 @@ impl WantedModel {
 
     /// The models, read at once.
     pub fn load(self) -> anyhow::Result<Models> {
-        let device = Rc::new(self.device.lazy());
+        let device = Arc::new(self.device.lazy());
         let encoder = encoder_loader(self.encoder, self.weights, device.clone())()?;
         let captioner = match self.captioner {
             Some((model, decoding)) => Some((captioner_loader(model, device)()?, decoding)),
@@ -127,7 +127,7 @@ fn look_at(path: &Path) -> Result<ModelFile, EncoderError> {
 fn encoder_loader(
     config: EncoderConfig,
     weights: PathBuf,
-    device: Rc<LazyDevice>,
+    device: Arc<LazyDevice>,
 ) -> Load<dyn Encoder, EncoderError> {
     Box::new(move || {
         let (devices, kind) = device.all()?;
@@ -136,10 +136,10 @@ fn encoder_loader(
     })
 }
 
-fn captioner_loader(model: Model, device: Rc<LazyDevice>) -> Load<dyn Captioner, CaptionerError> {
+fn captioner_loader(model: Model, device: Arc<LazyDevice>) -> Load<dyn Captioner, CaptionerError> {
     Box::new(move || {
-        let (device, _) = device.get().map_err(EncoderError::from)?;
-        tracing::debug!(?device, model = %model.directory.display(), "loading the captioner");
-        model.captioner(device)
+        let (devices, _) = device.all().map_err(EncoderError::from)?;
+        tracing::debug!(?devices, model = %model.directory.display(), "loading the captioner");
+        model.captioner_on(devices)
     })
 }

@@ -62,9 +62,10 @@ pub struct ArchiveArguments {
     /// Write metrics here when the run ends, for node_exporter's textfile collector: a name in .prom
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     metrics_file: Option<PathBuf>,
-    /// Images that go through the network together
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
-    batch: u16,
+    /// Images that go through the network together, as far as the device has room for them [default: 64,
+    /// or 256 for a GPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
+    batch: Option<u16>,
     /// Rows in a part of the table: fewer cost less when a run is killed, and make more files
     #[arg(long, value_name = "N", default_value_t = PART_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Computing")]
     part_rows: u32,
@@ -125,6 +126,11 @@ pub struct DeviceArguments {
 }
 
 impl DeviceArguments {
+    /// Images to be passed to the device together, where nobody says how many.
+    pub fn usual_batch(&self) -> usize {
+        self.device.usual_batch()
+    }
+
     /// The device and the type that were asked for.
     pub fn lazy(&self) -> LazyDevice {
         LazyDevice::new(self.device, self.precision)
@@ -155,7 +161,7 @@ impl ArchiveArguments {
         }
     }
 
-    /// The run that these arguments describe, of a model called `model` that lies in
+    /// The run that these arguments describe, on `device`, of a model called `model` that lies in
     /// `sources` and gives features of `layer`.
     pub fn config(
         &self,
@@ -163,6 +169,7 @@ impl ArchiveArguments {
         sources: Sources,
         layer: Layer,
         guards: Guards,
+        device: DeviceArguments,
     ) -> RunConfig {
         RunConfig {
             walk: WalkConfig {
@@ -180,7 +187,7 @@ impl ArchiveArguments {
                 max_pixels: self.max_pixels,
                 max_memory: self.max_memory,
             },
-            batch: usize::from(self.batch),
+            batch: self.batch.map_or_else(|| device.usual_batch(), usize::from),
             part_rows: self.part_rows as usize,
             cache_precision: match self.full_precision_cache {
                 true => cache::Precision::Full,
@@ -213,7 +220,7 @@ impl ArchiveArguments {
 /// Runs the pipeline and shows how far it is, until it ends or is stopped by a signal.
 pub fn watched(
     config: &RunConfig,
-    models: &Models,
+    models: &mut Models,
     live: &Live,
     terminal: &Terminal,
 ) -> anyhow::Result<RunSummary> {

@@ -7,7 +7,9 @@
 mod cpu;
 mod driver;
 mod lazy;
+pub(crate) mod room;
 mod runtime;
+pub(crate) mod workers;
 
 use std::fmt;
 use std::str::FromStr;
@@ -149,6 +151,34 @@ impl DeviceChoice {
             }
             _ => vec![first],
         })
+    }
+}
+
+/// Images that keep a CPU's threads busy, and its caches no fuller than fewer of them.
+const BATCH_OF_A_CPU: usize = 64;
+
+/// Images that keep a GPU busy, for each of them; and the most of all together, whose pixels and features wait
+/// in memory several times over.
+const BATCH_OF_A_GPU: usize = 256;
+const MOST: usize = 1024;
+
+impl DeviceChoice {
+    /// Images to be passed to the device together, where nobody says how many. Nothing is loaded to tell it, so
+    /// that a run that computes nothing stays as quick.
+    pub fn usual_batch(self) -> usize {
+        let gpus = match self {
+            DeviceChoice::Cpu => 0,
+            DeviceChoice::Auto | DeviceChoice::Cuda(_) => runtime::likely_gpus().min(1),
+            DeviceChoice::All => runtime::likely_gpus(),
+        };
+        batch_of(gpus)
+    }
+}
+
+fn batch_of(gpus: usize) -> usize {
+    match gpus {
+        0 => BATCH_OF_A_CPU,
+        _ => (gpus * BATCH_OF_A_GPU).min(MOST),
     }
 }
 
@@ -345,6 +375,12 @@ mod tests {
             DeviceChoice::All.resolve_all(&no_driver()).unwrap(),
             [Device::Cpu]
         );
+    }
+
+    #[test]
+    fn each_gpu_gets_a_batch_of_its_own_within_bounds() {
+        assert_eq!([0, 1, 2, 100].map(batch_of), [64, 256, 512, 1024]);
+        assert_eq!(DeviceChoice::Cpu.usual_batch(), 64);
     }
 
     #[test]

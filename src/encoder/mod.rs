@@ -19,13 +19,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use device::room::Room;
 use fitting::Fitting;
 use preprocess::Preprocess;
 use several::{Make, Several};
-use vgg16::Vgg16;
+use vgg16::{Convolution, Vgg16};
 
 /// Turns pictures into features.
-pub trait Encoder {
+pub trait Encoder: Send {
     /// Architecture, layer and a digest of weights and preprocessing, such as
     /// `vgg16-fc7-9f2c41d07ab35e18`. Two encoders with the same id give the same features.
     fn id(&self) -> &str;
@@ -36,27 +37,73 @@ pub trait Encoder {
     /// What [`Encoder::encode`] expects to have been done to the pictures.
     fn preprocess(&self) -> &Preprocess;
 
-    /// `pixels`: `[batch, height, width, 3]`, u8, RGB, as [`Preprocess::apply`] gives them.
-    /// Returns `[batch, dimensions]`, f32.
+    /// `pictures`: each `[height, width, 3]`, u8, RGB, as [`Preprocess::apply`] gives them.
+    /// Returns `[pictures, dimensions]`, f32.
     ///
     /// # Errors
     ///
-    /// When `pixels` is not a whole number of pictures, or the device fails.
-    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError>;
+    /// When a picture has another size, or the device fails.
+    fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError>;
+
+    /// The same in two steps, where a device computes while others do something else: the next batch can be
+    /// handed to it before the features of this one are asked for.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`encode`](Self::encode), of either step.
+    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
+        Ok(Underway::done(self.encode(pictures)?))
+    }
+}
+
+/// Features that are there already, or that a device is computing.
+pub struct Underway(Progress);
+
+enum Progress {
+    Done(Vec<f32>),
+    Begun(Box<dyn FnOnce() -> Result<Vec<f32>, EncoderError>>),
+}
+
+impl Underway {
+    pub fn done(features: Vec<f32>) -> Self {
+        Underway(Progress::Done(features))
+    }
+
+    /// `wait` gives them once they are there.
+    pub fn begun(wait: impl FnOnce() -> Result<Vec<f32>, EncoderError> + 'static) -> Self {
+        Underway(Progress::Begun(Box::new(wait)))
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn are_there(&self) -> bool {
+        matches!(self.0, Progress::Done(_))
+    }
+
+    /// `[pictures, dimensions]`, f32, once they are there.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn get(self) -> Result<Vec<f32>, EncoderError> {
+        match self.0 {
+            Progress::Done(features) => Ok(features),
+            Progress::Begun(wait) => wait(),
+        }
+    }
 }
 
 impl Preprocess {
-    /// How many pictures, `[crop, crop, 3]` each, `pixels` holds.
-    fn pictures(&self, pixels: &[u8]) -> Result<usize, EncoderError> {
+    /// Whether all of `pictures` are `[crop, crop, 3]`.
+    fn check(&self, pictures: &[&[u8]]) -> Result<(), EncoderError> {
         let side = self.crop as usize;
         let picture = side * side * 3;
-        if pixels.is_empty() || !pixels.len().is_multiple_of(picture) {
-            return Err(EncoderError::WrongPixels {
+        match pictures.iter().find(|found| found.len() != picture) {
+            Some(found) => Err(EncoderError::WrongPixels {
                 picture,
-                found: pixels.len(),
-            });
+                found: found.len(),
+            }),
+            None => Ok(()),
         }
-        Ok(pixels.len() / picture)
     }
 }
 
@@ -141,6 +188,20 @@ impl EncoderConfig {
         i64::from(self.preprocess.crop) / 16
     }
 
+    /// About the memory that a picture takes on its way through the convolutions in `kind`: twice what the
+    /// widest layers read and write, which leaves as much for what the layers compute in.
+    fn bytes_per_picture(&self, kind: tch::Kind) -> u64 {
+        let mut side = i64::from(self.preprocess.crop);
+        let mut widest = 0;
+        for layer in Convolution::layers(self.widths) {
+            widest = widest.max((layer.inputs + layer.outputs) * side * side);
+            if layer.pooled {
+                side /= 2;
+            }
+        }
+        2 * widest.unsigned_abs() * kind.elt_size_in_bytes() as u64
+    }
+
     /// Features per picture.
     pub fn dimensions(&self) -> i64 {
         match self.layer {
@@ -164,7 +225,12 @@ pub fn load(
     kind: tch::Kind,
 ) -> Result<Box<dyn Encoder>, EncoderError> {
     let encoder = match config.architecture {
-        Architecture::Vgg16 => Fitting::new(Vgg16::load(config, file, device, kind)?),
+        Architecture::Vgg16 => {
+            let encoder = Vgg16::load(config, file, device, kind)?;
+            // Asked when the weights have their place. Another thread has as much before it.
+            let room = Room::of(device, 2 * config.bytes_per_picture(kind));
+            Fitting::new(encoder, room)
+        }
     };
     match &config.id {
         Some(expected) if expected != encoder.id() => Err(EncoderError::OtherEncoder {
@@ -176,7 +242,8 @@ pub fn load(
     }
 }
 
-/// Loads the same encoder onto each of `devices`, as [`load`] does. Batches are shared out among them.
+/// Loads the same encoder onto each of `devices`, as [`load`] does. Batches are shared out among them; a GPU
+/// gets the next one while it computes ([`several`]).
 ///
 /// # Errors
 ///
@@ -187,14 +254,15 @@ pub fn load_on(
     devices: &[tch::Device],
     kind: tch::Kind,
 ) -> Result<Box<dyn Encoder>, EncoderError> {
-    if let [device] = devices {
+    if let [device @ tch::Device::Cpu] = devices {
         return load(config, file, *device, kind);
     }
     let make = |device: &tch::Device| -> Make {
         let (config, file, device) = (config.clone(), file.to_owned(), *device);
         Box::new(move || load(&config, &file, device, kind))
     };
-    Ok(Box::new(Several::new(devices.iter().map(make).collect())?))
+    let team = || devices.iter().map(make).collect();
+    Ok(Box::new(Several::new(vec![team(), team()])?))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +300,7 @@ pub enum EncoderError {
     NotAsRecorded { expected: String, found: String },
     #[error(transparent)]
     NoDevice(#[from] device::DeviceError),
-    #[error("the encoder was given {found} bytes of pixels, not a multiple of {picture}")]
+    #[error("the encoder was given a picture of {found} bytes, which should have {picture}")]
     WrongPixels { picture: usize, found: usize },
     #[error("a convolution has no weights")]
     TooFewWeights,

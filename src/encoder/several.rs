@@ -1,13 +1,16 @@
-//! One encoder on each of several devices, each in a thread of its own, that share every batch.
+//! Encoders of the same weights in threads of their own, on one device or on several, that share every batch.
+//!
+//! A device has two of them, which take batches in turn: while one waits for the features of a batch,
+//! the other one has handed the device the next. So the device never waits for pictures to be copied
+//! or for features to be fetched. The price is a second copy of the weights.
 
-use std::thread::JoinHandle;
+use std::cell::Cell;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
+use super::device::workers::{Making, Worker};
 use super::preprocess::Preprocess;
-use super::{Encoder, EncoderError};
+use super::{Encoder, EncoderError, Underway};
 
-/// Makes the encoder of one device, in the thread that will use it.
+/// Makes an encoder, in the thread that will use it.
 pub type Make = Box<dyn FnOnce() -> Result<Box<dyn Encoder>, EncoderError> + Send>;
 
 /// See the [module](self).
@@ -15,35 +18,40 @@ pub struct Several {
     id: String,
     dimensions: usize,
     preprocess: Preprocess,
-    workers: Vec<Worker>,
+    /// Each with a worker for each device.
+    teams: Vec<Vec<Worker<dyn Encoder>>>,
+    /// Whose turn it is.
+    next: Cell<usize>,
 }
-
-/// A thread with a device. It ends when nothing can come any more.
-struct Worker {
-    batches: Option<Sender<Vec<u8>>>,
-    features: Receiver<Result<Vec<f32>, EncoderError>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-/// What a worker tells of its encoder.
-type Described = (String, usize, Preprocess);
 
 impl Several {
-    /// Starts a worker for each of `makes`, which all make the same encoder, and waits until they have.
+    /// Starts a worker for each of `teams`' makes, which all make the same encoder, and waits until they have.
+    /// Those of a team share a batch; teams take batches in turn.
     ///
     /// # Errors
     ///
     /// The first worker's that has one; when the makes give different encoders.
-    pub fn new(makes: Vec<Make>) -> Result<Self, EncoderError> {
-        let started: Vec<_> = makes
+    pub fn new(teams: Vec<Vec<Make>>) -> Result<Self, EncoderError> {
+        let start = |(index, make): (usize, Make)| {
+            Worker::start(format!("encode {index}"), make).map_err(EncoderError::NoWorker)
+        };
+        let started = teams
             .into_iter()
-            .enumerate()
-            .map(|(index, make)| Worker::start(index, make))
-            .collect::<Result<_, _>>()?;
-        let mut workers = Vec::new();
+            .map(|makes| makes.into_iter().enumerate().map(start).collect())
+            .collect::<Result<Vec<Vec<_>>, _>>()?;
+        let made = |making: Making<_, _>| {
+            making
+                .wait()
+                .map_err(|error| error.unwrap_or(EncoderError::WorkerEnded))
+        };
+        let teams = started
+            .into_iter()
+            .map(|team| team.into_iter().map(made).collect())
+            .collect::<Result<Vec<Vec<Worker<dyn Encoder>>>, _>>()?;
         let mut first: Option<Described> = None;
-        for (worker, described) in started {
-            let described = described.recv().unwrap_or(Err(EncoderError::WorkerEnded))?;
+        for worker in teams.iter().flatten() {
+            let described = worker.ask(describe).recv();
+            let described = described.map_err(|_| EncoderError::WorkerEnded)?;
             match &first {
                 Some(first) if first.0 != described.0 => {
                     return Err(EncoderError::NotAsRecorded {
@@ -54,16 +62,27 @@ impl Several {
                 Some(_) => {}
                 None => first = Some(described),
             }
-            workers.push(worker);
         }
         let (id, dimensions, preprocess) = first.ok_or(EncoderError::WorkerEnded)?;
         Ok(Several {
             id,
             dimensions,
             preprocess,
-            workers,
+            teams,
+            next: Cell::new(0),
         })
     }
+}
+
+/// What a worker tells of its encoder.
+type Described = (String, usize, Preprocess);
+
+fn describe(encoder: &(dyn Encoder + 'static)) -> Described {
+    (
+        encoder.id().to_owned(),
+        encoder.dimensions(),
+        encoder.preprocess().clone(),
+    )
 }
 
 impl Encoder for Several {
@@ -79,89 +98,32 @@ impl Encoder for Several {
         &self.preprocess
     }
 
-    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let count = self.preprocess.pictures(pixels)?;
-        let picture = pixels.len() / count;
-        let share = count.div_ceil(self.workers.len());
-        let busy: Vec<_> = self
-            .workers
+    fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+        self.begin(pictures)?.get()
+    }
+
+    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
+        let team = &self.teams[self.next.get()];
+        self.next.set((self.next.get() + 1) % self.teams.len());
+        let share = pictures.len().div_ceil(team.len()).max(1);
+        let answers: Vec<_> = team
             .iter()
-            .zip(pixels.chunks(share * picture))
-            .collect();
-        for (worker, pixels) in &busy {
-            let sent = worker
-                .batches
-                .as_ref()
-                .map(|batches| batches.send(pixels.to_vec()));
-            if !matches!(sent, Some(Ok(()))) {
-                return Err(EncoderError::WorkerEnded);
-            }
-        }
-        // Every answer is waited for, even after a failure: the next batch's must not be taken for it.
-        let answers: Vec<_> = busy
-            .iter()
-            .map(|(worker, _)| {
-                worker
-                    .features
-                    .recv()
-                    .unwrap_or(Err(EncoderError::WorkerEnded))
+            .zip(pictures.chunks(share))
+            .map(|(worker, share)| {
+                let pictures: Vec<Vec<u8>> = share.iter().map(|picture| picture.to_vec()).collect();
+                worker.ask(move |encoder| {
+                    let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+                    encoder.encode(&pictures)
+                })
             })
             .collect();
-        let mut features = Vec::with_capacity(count * self.dimensions);
-        for answer in answers {
-            features.extend(answer?);
-        }
-        Ok(features)
-    }
-}
-
-impl Worker {
-    fn start(
-        index: usize,
-        make: Make,
-    ) -> Result<(Self, Receiver<Result<Described, EncoderError>>), EncoderError> {
-        let (batches, received) = bounded::<Vec<u8>>(1);
-        let (answers, features) = bounded(1);
-        let (describes, described) = bounded(1);
-        let work = move || {
-            let encoder = match make() {
-                Ok(encoder) => encoder,
-                Err(error) => {
-                    let _ = describes.send(Err(error));
-                    return;
-                }
-            };
-            let description = (
-                encoder.id().to_owned(),
-                encoder.dimensions(),
-                encoder.preprocess().clone(),
-            );
-            let _ = describes.send(Ok(description));
-            for pixels in received {
-                if answers.send(encoder.encode(&pixels)).is_err() {
-                    return;
-                }
+        Ok(Underway::begun(move || {
+            let mut features = Vec::new();
+            for answer in answers {
+                features.extend(answer.recv().map_err(|_| EncoderError::WorkerEnded)??);
             }
-        };
-        let thread = std::thread::Builder::new()
-            .name(format!("encode {index}"))
-            .spawn(work)
-            .map_err(EncoderError::NoWorker)?;
-        let worker = Worker {
-            batches: Some(batches),
-            features,
-            thread: Some(thread),
-        };
-        Ok((worker, described))
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.batches = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+            Ok(features)
+        }))
     }
 }
 
@@ -189,12 +151,12 @@ mod tests {
             &self.preprocess
         }
 
-        fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-            if pixels[0] >= self.fails_from {
+        fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+            if pictures[0][0] >= self.fails_from {
                 return Err(tch::TchError::Torch("the device is gone".to_owned()).into());
             }
-            Ok(pixels
-                .chunks(32 * 32 * 3)
+            Ok(pictures
+                .iter()
                 .map(|picture| f32::from(picture[0]))
                 .collect())
         }
@@ -211,34 +173,50 @@ mod tests {
         Box::new(move || Ok(Box::new(encoder)))
     }
 
-    fn pictures(values: std::ops::Range<u8>) -> Vec<u8> {
-        values.flat_map(|value| vec![value; 32 * 32 * 3]).collect()
+    fn pictures(values: std::ops::Range<u8>) -> Vec<[u8; 3]> {
+        values.map(|value| [value; 3]).collect()
+    }
+
+    fn refs(pictures: &[[u8; 3]]) -> Vec<&[u8]> {
+        pictures.iter().map(<[u8; 3]>::as_slice).collect()
     }
 
     #[test]
     fn features_come_in_the_order_of_the_pictures() {
-        let several = Several::new((0..3).map(|_| make("one", 255)).collect()).unwrap();
+        let team = |size| (0..size).map(|_| make("one", 255)).collect();
+        let several = Several::new(vec![team(3), team(3)]).unwrap();
         assert_eq!((several.id(), several.dimensions()), ("one", 1));
-        for count in [1, 2, 3, 4, 8, 64] {
+        for count in [0, 1, 2, 3, 4, 8, 64] {
             let expected: Vec<f32> = (0..count).map(f32::from).collect();
-            assert_eq!(several.encode(&pictures(0..count)).unwrap(), expected);
+            let found = several.encode(&refs(&pictures(0..count))).unwrap();
+            assert_eq!(found, expected);
         }
     }
 
     #[test]
+    fn batches_that_are_under_way_together_are_not_mixed_up() {
+        let several = Several::new(vec![vec![make("one", 255)], vec![make("one", 255)]]).unwrap();
+        let begin = |values: std::ops::Range<u8>| several.begin(&refs(&pictures(values))).unwrap();
+        let (first, second, third) = (begin(0..3), begin(5..6), begin(7..9));
+        assert_eq!(third.get().unwrap(), [7.0, 8.0]);
+        drop(second);
+        assert_eq!(first.get().unwrap(), [0.0, 1.0, 2.0]);
+    }
+
+    #[test]
     fn a_device_that_fails_is_told_and_mixes_up_nothing() {
-        let several = Several::new(vec![make("one", 255), make("one", 10)]).unwrap();
-        let error = several.encode(&pictures(0..20)).unwrap_err();
+        let several = Several::new(vec![vec![make("one", 255), make("one", 10)]]).unwrap();
+        let error = several.encode(&refs(&pictures(0..20))).unwrap_err();
         assert!(matches!(error, EncoderError::Device(_)), "{error}");
         assert_eq!(
-            several.encode(&pictures(0..4)).unwrap(),
+            several.encode(&refs(&pictures(0..4))).unwrap(),
             [0.0, 1.0, 2.0, 3.0]
         );
     }
 
     #[test]
     fn encoders_that_differ_are_refused() {
-        let error = Several::new(vec![make("one", 255), make("two", 255)])
+        let error = Several::new(vec![vec![make("one", 255)], vec![make("two", 255)]])
             .err()
             .unwrap();
         assert!(error.to_string().contains("two"), "{error}");
@@ -252,7 +230,9 @@ mod tests {
                 found: 2,
             })
         });
-        let error = Several::new(vec![make("one", 255), broken]).err().unwrap();
+        let error = Several::new(vec![vec![make("one", 255), broken]])
+            .err()
+            .unwrap();
         assert!(matches!(error, EncoderError::WrongPixels { .. }), "{error}");
     }
 }

@@ -1,8 +1,10 @@
 //! The convolutions of a VGG as libtorch computes them, on whichever device and in whichever type.
 
+use std::cell::RefCell;
+
 use tch::{Device, Kind, Tensor};
 
-use super::fused::ConvolutionRelu;
+use super::fused::{ConvolutionRelu, compute_fp32_in_full};
 use super::vgg16::{Convolution, Normalisation};
 use super::{EncoderConfig, EncoderError, Layer};
 
@@ -13,7 +15,9 @@ pub struct Stages {
     device: Device,
     kind: Kind,
     /// Pictures that go through them together.
-    cut: i64,
+    cut: usize,
+    /// Where they are put together: `[pictures, crop, crop, 3]`, u8. A GPU fetches from it by itself.
+    staging: RefCell<Tensor>,
 }
 
 /// A convolution with its ReLU, and whether a pooling follows.
@@ -36,13 +40,25 @@ impl Stages {
         device: Device,
         kind: Kind,
     ) -> Result<Self, EncoderError> {
+        if let Device::Cuda(_) = device
+            && !compute_fp32_in_full()
+        {
+            tracing::warn!("libtorch may compute fp32 in TF32 on this GPU");
+        }
         let cut = cut(device);
+        let laid_out_for = i64::try_from(cut).unwrap_or(i64::MAX);
         let place = |tensor: Tensor| tensor.f_to_device(device)?.f_to_kind(kind);
-        let mut side = i64::from(config.preprocess.crop);
+        let crop = i64::from(config.preprocess.crop);
+        let mut side = crop;
         let mut blocks = Vec::new();
         for (layer, (weight, bias)) in layers.iter().zip(weights) {
             blocks.push(Block {
-                convolution: ConvolutionRelu::new(&place(weight)?, place(bias)?, side, cut)?,
+                convolution: ConvolutionRelu::new(
+                    &place(weight)?,
+                    place(bias)?,
+                    side,
+                    laid_out_for,
+                )?,
                 pooled: layer.pooled,
             });
             if layer.pooled {
@@ -58,20 +74,25 @@ impl Stages {
             device,
             kind,
             cut,
+            staging: RefCell::new(Tensor::f_empty(
+                [0, crop, crop, 3],
+                (Kind::Uint8, Device::Cpu),
+            )?),
         })
     }
 
-    /// `pixels`: `[batch, 3, crop, crop]`, u8, RGB. Returns `[batch, channels, height, width]`.
+    /// `pictures`: at least one, each `[crop, crop, 3]`, RGB. Returns `[pictures, channels, height, width]`.
+    ///
+    /// Before the next call what it returns has to be there, or to be of no interest.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    pub fn apply(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
-        let maps = pixels
-            .f_split(self.cut.min(pixels.size()[0]), 0)?
-            .iter()
-            .map(|pixels| {
-                let pixels = self.upload(pixels)?;
+    pub fn apply(&self, pictures: &[&[u8]]) -> Result<Tensor, tch::TchError> {
+        let maps = pictures
+            .chunks(self.cut)
+            .map(|pictures| {
+                let pixels = self.upload(pictures)?;
                 let mut x = self.input.apply(&pixels)?.f_to_kind(self.kind)?;
                 for block in &self.blocks {
                     x = block.convolution.apply(&x)?;
@@ -82,31 +103,44 @@ impl Stages {
                 Ok(x)
             })
             .collect::<Result<Vec<_>, tch::TchError>>()?;
-        Tensor::f_cat(&maps, 0)
+        match &maps[..] {
+            [map] => Ok(map.shallow_clone()),
+            maps => Tensor::f_cat(maps, 0),
+        }
     }
 }
 
 impl Stages {
-    /// To a GPU from memory that it can fetch from by itself, while this thread goes on.
-    fn upload(&self, pixels: &Tensor) -> Result<Tensor, tch::TchError> {
-        match self.device {
-            Device::Cuda(_) => pixels.f_pin_memory(self.device)?.f_to_device_(
-                self.device,
-                Kind::Uint8,
-                true,
-                false,
-            ),
-            _ => pixels.f_to_device(self.device),
+    /// `[pictures, 3, crop, crop]`, u8, on the device; a GPU may still be fetching them.
+    fn upload(&self, pictures: &[&[u8]]) -> Result<Tensor, tch::TchError> {
+        let count = pictures.len() as i64;
+        let mut staging = self.staging.borrow_mut();
+        let (room, height, width, channels) = staging.size4()?;
+        if room < count {
+            let size = [count, height, width, channels];
+            *staging = Tensor::f_empty(size, (Kind::Uint8, Device::Cpu))?;
+            if let Device::Cuda(_) = self.device {
+                *staging = staging.f_pin_memory(self.device)?;
+            }
         }
+        for (index, picture) in pictures.iter().enumerate() {
+            let picture =
+                Tensor::f_from_data_size(picture, &[height, width, channels], Kind::Uint8)?;
+            staging.f_get(index as i64)?.f_copy_(&picture)?;
+        }
+        staging
+            .f_narrow(0, 0, count)?
+            .f_to_device_(self.device, Kind::Uint8, true, false)?
+            .f_permute([0, 3, 1, 2])
     }
 }
 
 /// How many pictures go through the convolutions together. The first layers of VGG-16 make 13 MB of
 /// each in fp32, and the next one reads them again: on a CPU a picture for each thread, so that they
 /// are still in its cache. A GPU wants them all at once.
-fn cut(device: Device) -> i64 {
+fn cut(device: Device) -> usize {
     match device {
-        Device::Cpu => i64::from(tch::get_num_threads()).max(1),
-        _ => i64::MAX,
+        Device::Cpu => usize::try_from(tch::get_num_threads()).map_or(1, |threads| threads.max(1)),
+        _ => usize::MAX,
     }
 }

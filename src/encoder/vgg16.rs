@@ -163,22 +163,17 @@ impl Vgg16 {
         })
     }
 
-    /// `pixels`: `[batch, crop, crop, 3]`, RGB. Returns `[batch, dimensions]`, f32.
-    fn forward(&self, pixels: &[u8], batch: i64) -> Result<Tensor, tch::TchError> {
+    /// `pictures`: at least one, each `[crop, crop, 3]`, RGB. Returns `[pictures, dimensions]`, f32.
+    fn forward(&self, pictures: &[&[u8]]) -> Result<Tensor, tch::TchError> {
         let maps = match &self.convolutions {
             Convolutions::Winograd(convolutions) => {
-                let maps = convolutions.apply(pixels);
-                let shape = [&[batch][..], &convolutions.shape()].concat();
+                let maps = convolutions.apply(pictures);
+                let shape = [&[pictures.len() as i64][..], &convolutions.shape()].concat();
                 Tensor::f_from_slice(&maps)?
                     .f_view(&shape[..])?
                     .f_permute([0, 3, 1, 2])?
             }
-            Convolutions::Libtorch(stages) => {
-                let side = i64::from(self.preprocess.crop);
-                let shape = [batch, side, side, 3];
-                let pixels = Tensor::f_from_data_size(pixels, &shape, Kind::Uint8)?;
-                stages.apply(&pixels.f_permute([0, 3, 1, 2])?)?
-            }
+            Convolutions::Libtorch(stages) => stages.apply(pictures)?,
         };
         let features = match &self.head {
             // The weights of these two are read once for the whole batch.
@@ -213,12 +208,15 @@ impl Encoder for Vgg16 {
         &self.preprocess
     }
 
-    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let batch = self.preprocess.pictures(pixels)?;
+    fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+        self.preprocess.check(pictures)?;
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
         let _no_gradients = tch::no_grad_guard();
-        let features = self.forward(pixels, batch as i64)?;
+        let features = self.forward(pictures)?;
         let features = features.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut rows = vec![0.0; batch * self.dimensions];
+        let mut rows = vec![0.0; pictures.len() * self.dimensions];
         let length = rows.len();
         features.f_copy_data(&mut rows, length)?;
         Ok(rows)

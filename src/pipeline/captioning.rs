@@ -1,6 +1,6 @@
-//! Turns pixels into features and captions, and both into rows.
+//! Turns features into captions, and both into rows.
 //!
-//! Runs on one thread, the only one that touches the models.
+//! Runs on one thread, the only one that touches the captioner.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use std::sync::Arc;
 use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender};
 
+use super::encoding::{Encoded, EncodingStage};
 use super::live::{Live, count};
 use super::reading::{Item, PictureInfo, ReadingStage};
-use super::{Keep, Models, PipelineError, QUEUE};
+use super::{Keep, PipelineError, QUEUE};
 use crate::archive::{Failure, ImageId, ImageRef, Stage};
 use crate::cache::Cache;
-use crate::captioner::Beam;
+use crate::captioner::{Beam, Captioner, Decoding};
 use crate::nightly::KnownCaptions;
 use crate::table::{Identity, Outcome, Row, RunId};
 
@@ -34,17 +35,17 @@ pub struct Finished {
 
 /// See the [module](self).
 pub struct CaptioningStage<'a> {
-    models: &'a Models,
+    /// Absent where only features are wanted.
+    captioner: Option<(&'a dyn Captioner, Decoding)>,
     identity: Identity,
     cache: &'a Cache,
     /// Absent where only features are wanted.
     known: Option<&'a KnownCaptions>,
     reading: &'a ReadingStage<'a>,
+    encoding: &'a EncodingStage<'a>,
     run_id: RunId,
     live: &'a Live,
     keep: Keep,
-    /// The last batch's: its room is used again.
-    pixels: Vec<u8>,
     /// Of how many pictures captions are kept at least.
     keep_captions: usize,
     /// Captions of the last pictures, and of those before.
@@ -54,33 +55,33 @@ pub struct CaptioningStage<'a> {
 
 impl<'a> CaptioningStage<'a> {
     pub fn new(
-        models: &'a Models,
-        cache: &'a Cache,
+        captioner: Option<(&'a dyn Captioner, Decoding)>,
+        identity: Identity,
         known: Option<&'a KnownCaptions>,
-        reading: &'a ReadingStage<'a>,
+        cache: &'a Cache,
+        (reading, encoding): (&'a ReadingStage<'a>, &'a EncodingStage<'a>),
         run_id: RunId,
         live: &'a Live,
     ) -> Self {
-        let identity = models.identity();
         let (recent, older) = Default::default();
         CaptioningStage {
-            models,
+            captioner,
             identity,
             cache,
             known,
             reading,
+            encoding,
             run_id,
             live,
             keep: Keep::Features,
-            pixels: Vec::new(),
             keep_captions: RECENT,
             recent,
             older,
         }
     }
 
-    /// What becomes of the features that it computes, by default they are kept; and how many images a
-    /// chunk has at most.
+    /// What becomes of features once there are captions, by default they are kept; and how many images
+    /// a chunk has at most.
     pub fn keeping(self, keep: Keep, batch: usize) -> Self {
         CaptioningStage {
             keep,
@@ -92,7 +93,7 @@ impl<'a> CaptioningStage<'a> {
     /// Works on chunk after chunk until either queue is closed.
     pub fn run(
         &mut self,
-        chunks: Receiver<Vec<Item>>,
+        chunks: Receiver<Encoded>,
         captioned: Sender<Finished>,
     ) -> Result<(), PipelineError> {
         for chunk in chunks {
@@ -105,11 +106,12 @@ impl<'a> CaptioningStage<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, mut chunk: Vec<Item>) -> Result<Finished, PipelineError> {
+    fn finish(&mut self, encoded: Encoded) -> Result<Finished, PipelineError> {
         self.forget_the_oldest();
-        let mut features = self.encode(&mut chunk)?;
+        let mut chunk = encoded.items;
+        let mut features = computed(encoded.features);
         let mut origins = HashMap::new();
-        let captioner = self.models.captioner.is_some();
+        let captioner = self.captioner.is_some();
         if captioner {
             self.take_over(&chunk, &features, &mut origins);
             self.recall(&mut chunk, &mut features)?;
@@ -159,50 +161,6 @@ impl<'a> CaptioningStage<'a> {
         })
     }
 
-    /// Features of the chunk's pictures that came with pixels.
-    fn encode(&mut self, chunk: &mut [Item]) -> Result<Features, PipelineError> {
-        let mut ids = Vec::new();
-        self.pixels.clear();
-        for item in chunk.iter_mut() {
-            if let Item::Image {
-                picture, pixels, ..
-            } = item
-                && let Some(pixels) = pixels.take()
-            {
-                ids.push(picture.image_id);
-                self.pixels.extend_from_slice(&pixels);
-            }
-        }
-        let mut features = Features::new();
-        if ids.is_empty() {
-            return Ok(features);
-        }
-        let encoder = &self.models.encoder;
-        let rows = self
-            .live
-            .encode
-            .time(ids.len(), || encoder.encode(&self.pixels))?;
-        for (id, row) in ids.into_iter().zip(rows.chunks_exact(encoder.dimensions())) {
-            count(&self.live.embedded);
-            let mut row = row.to_vec();
-            if row.iter().all(|value| value.is_finite()) {
-                // Captions come from the very values that the cache will give back.
-                self.cache.spec().precision.round(&mut row);
-                features.insert(id, (Origin::Encoder, row));
-            } else {
-                let reason = "the encoder gave features that are no finite numbers".to_owned();
-                self.reading.note_failure(
-                    id,
-                    Failure {
-                        stage: Stage::Encode,
-                        reason,
-                    },
-                );
-            }
-        }
-        Ok(features)
-    }
-
     /// Takes over what the table says already of pictures that came without pixels.
     fn take_over(
         &mut self,
@@ -246,8 +204,9 @@ impl<'a> CaptioningStage<'a> {
                 continue;
             };
             if missing.contains(&picture.image_id) && !features.contains_key(&picture.image_id) {
-                *item = self.reading.read_anew(file.clone());
-                features.extend(self.encode(std::slice::from_mut(item))?);
+                let mut encoded = self.encoding.encode(self.reading.read_anew(file.clone()))?;
+                features.extend(computed(encoded.features));
+                *item = encoded.items.swap_remove(0);
             }
         }
         Ok(())
@@ -255,7 +214,7 @@ impl<'a> CaptioningStage<'a> {
 
     /// Captions each picture of the chunk that has no captions yet.
     fn caption(&mut self, chunk: &[Item], features: &Features) -> Result<(), PipelineError> {
-        let Some((captioner, decoding)) = &self.models.captioner else {
+        let Some((captioner, decoding)) = &self.captioner else {
             return Ok(());
         };
         let mut ids: Vec<ImageId> = Vec::new();
@@ -350,7 +309,7 @@ impl<'a> CaptioningStage<'a> {
         match self.captions(id) {
             Some(beams) => Outcome::Captioned(beams.to_vec()),
             // Only features were wanted, and they are there.
-            None if self.models.captioner.is_none() => Outcome::Captioned(Vec::new()),
+            None if self.captioner.is_none() => Outcome::Captioned(Vec::new()),
             None => Outcome::Failed(Failure {
                 stage: Stage::Caption,
                 reason: "no features were computed for it; run again to try anew".to_owned(),
@@ -370,6 +329,11 @@ enum Origin {
 }
 
 type Features = HashMap<ImageId, (Origin, Vec<f32>)>;
+
+fn computed(features: super::encoding::Features) -> Features {
+    let computed = |(id, row)| (id, (Origin::Encoder, row));
+    features.into_iter().map(computed).collect()
+}
 
 impl Item {
     fn image_id(&self) -> Option<ImageId> {

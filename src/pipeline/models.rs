@@ -7,7 +7,7 @@ use std::cell::OnceCell;
 
 use crate::captioner::{Attention, Beam, Captioner, CaptionerError, Decoding};
 use crate::encoder::preprocess::Preprocess;
-use crate::encoder::{Encoder, EncoderError};
+use crate::encoder::{Encoder, EncoderError, Underway};
 use crate::table::Identity;
 
 /// What a run computes with.
@@ -33,7 +33,7 @@ impl Models {
 }
 
 /// Reads a model's weights. Called once at most.
-pub type Load<T, E> = Box<dyn Fn() -> Result<Box<T>, E>>;
+pub type Load<T, E> = Box<dyn Fn() -> Result<Box<T>, E> + Send>;
 
 /// An encoder that is read when the first picture comes.
 pub struct DeferredEncoder {
@@ -62,6 +62,24 @@ impl DeferredEncoder {
     }
 }
 
+impl DeferredEncoder {
+    fn loaded(&self) -> Result<&dyn Encoder, EncoderError> {
+        Ok(match self.loaded.get() {
+            Some(encoder) => encoder.as_ref(),
+            None => {
+                let encoder = (self.load)()?;
+                if encoder.id() != self.id {
+                    return Err(EncoderError::NotAsRecorded {
+                        expected: self.id.clone(),
+                        found: encoder.id().to_owned(),
+                    });
+                }
+                self.loaded.get_or_init(|| encoder).as_ref()
+            }
+        })
+    }
+}
+
 impl Encoder for DeferredEncoder {
     fn id(&self) -> &str {
         &self.id
@@ -75,21 +93,12 @@ impl Encoder for DeferredEncoder {
         &self.preprocess
     }
 
-    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let encoder = match self.loaded.get() {
-            Some(encoder) => encoder,
-            None => {
-                let encoder = (self.load)()?;
-                if encoder.id() != self.id {
-                    return Err(EncoderError::NotAsRecorded {
-                        expected: self.id.clone(),
-                        found: encoder.id().to_owned(),
-                    });
-                }
-                self.loaded.get_or_init(|| encoder)
-            }
-        };
-        encoder.encode(pixels)
+    fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+        self.loaded()?.encode(pictures)
+    }
+
+    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
+        self.loaded()?.begin(pictures)
     }
 }
 
@@ -159,8 +168,8 @@ impl Captioner for DeferredCaptioner {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -179,16 +188,16 @@ mod tests {
             unreachable!("the description says it")
         }
 
-        fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-            Ok(vec![1.0; pixels.len()])
+        fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+            Ok(vec![1.0; pictures.len()])
         }
     }
 
-    fn deferred(id: &'static str) -> (DeferredEncoder, Rc<Cell<u32>>) {
-        let loads = Rc::new(Cell::new(0));
+    fn deferred(id: &'static str) -> (DeferredEncoder, Arc<AtomicU32>) {
+        let loads = Arc::new(AtomicU32::new(0));
         let counted = loads.clone();
         let load = move || {
-            counted.set(counted.get() + 1);
+            counted.fetch_add(1, Ordering::Relaxed);
             Ok(Box::new(Constant(id)) as Box<dyn Encoder>)
         };
         let preprocess = Preprocess::torchvision_vgg16();
@@ -200,18 +209,22 @@ mod tests {
     fn an_encoder_is_read_once_and_only_when_it_is_needed() {
         let (encoder, loads) = deferred("known");
         assert_eq!(
-            (encoder.id(), encoder.dimensions(), loads.get()),
+            (
+                encoder.id(),
+                encoder.dimensions(),
+                loads.load(Ordering::Relaxed)
+            ),
             ("known", 1, 0)
         );
-        assert_eq!(encoder.encode(&[0, 0]).unwrap(), [1.0, 1.0]);
-        assert_eq!(encoder.encode(&[0]).unwrap(), [1.0]);
-        assert_eq!(loads.get(), 1);
+        assert_eq!(encoder.encode(&[&[0], &[0]]).unwrap(), [1.0, 1.0]);
+        assert_eq!(encoder.begin(&[&[0]]).unwrap().get().unwrap(), [1.0]);
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
     }
 
     #[test]
     fn other_weights_than_those_recorded_compute_nothing() {
         let (encoder, _) = deferred("other");
-        let error = encoder.encode(&[0]).unwrap_err().to_string();
+        let error = encoder.encode(&[&[0]]).unwrap_err().to_string();
         assert!(
             error.contains("known") && error.contains("other"),
             "{error}"

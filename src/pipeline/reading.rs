@@ -73,7 +73,7 @@ pub struct ReadingStage<'a> {
     /// Absent where only features are wanted.
     captions: Option<&'a KnownCaptions>,
     identity: Identity,
-    preprocess: &'a Preprocess,
+    preprocess: Preprocess,
     limits: Limits,
     live: &'a Live,
     /// Contents that this run has met.
@@ -98,7 +98,7 @@ impl<'a> ReadingStage<'a> {
         cache: &'a Cache,
         captions: Option<&'a KnownCaptions>,
         identity: Identity,
-        preprocess: &'a Preprocess,
+        preprocess: Preprocess,
         limits: Limits,
         live: &'a Live,
     ) -> Self {

@@ -306,7 +306,9 @@ impl Subject for Captioned {
                 let encoder = encoder::load(config, &file, self.device, self.kind)?;
                 self.validation
                     .judge(captioner.as_ref(), decoding, |images| {
-                        Ok(encoder.encode(&images.pixels(encoder.preprocess())?)?)
+                        let squares = images.squares(encoder.preprocess())?;
+                        let pictures: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
+                        Ok(encoder.encode(&pictures)?)
                     })
             }
         }

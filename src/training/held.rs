@@ -298,18 +298,19 @@ fn complete(
             })
             .collect::<Vec<Result<_, TrainingError>>>();
         let mut ids = Vec::new();
-        let mut pixels = Vec::new();
+        let mut squares = Vec::new();
         for image in decoded {
             match image {
                 Ok((id, square)) => {
                     ids.push(id);
-                    pixels.extend(square);
+                    squares.push(square);
                 }
                 Err(error) => tracing::warn!("left out: {error}"),
             }
         }
         if !ids.is_empty() {
-            let features = encoder.encode(&pixels)?;
+            let pictures: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
+            let features = encoder.encode(&pictures)?;
             for (id, features) in ids.iter().zip(features.chunks_exact(encoder.dimensions())) {
                 writer.append(*id, features)?;
             }

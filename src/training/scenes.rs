@@ -209,7 +209,8 @@ impl ValidationSet {
     ) -> Result<Validation, TrainingError> {
         let mut captions = Vec::with_capacity(self.truths.len());
         for pixels in self.pixels.chunks(JUDGED_TOGETHER) {
-            let features = encoder.encode(&pixels.concat())?;
+            let pictures: Vec<&[u8]> = pixels.iter().map(Vec::as_slice).collect();
+            let features = encoder.encode(&pictures)?;
             for beams in captioner.caption(&features, decoding)? {
                 let best = beams.into_iter().next();
                 captions.push(best.map(|beam| beam.caption).unwrap_or_default());

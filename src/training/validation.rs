@@ -41,13 +41,12 @@ impl Together<'_> {
         self.0.iter().map(|image| image.place).collect()
     }
 
-    /// What an encoder sees of them, one square after the other; one that cannot be read is told and is
-    /// black.
+    /// What an encoder sees of them; one that cannot be read is told and is black.
     ///
     /// # Errors
     ///
     /// When an image has no file.
-    pub fn pixels(&self, preprocess: &Preprocess) -> Result<Vec<u8>, TrainingError> {
+    pub fn squares(&self, preprocess: &Preprocess) -> Result<Vec<Vec<u8>>, TrainingError> {
         let squares = self.0.par_iter().map(|image| {
             let path = image.path.as_deref().ok_or(TrainingError::NoImages)?;
             let picture = photographs::read(path);
@@ -57,8 +56,7 @@ impl Together<'_> {
                 vec![0; (preprocess.crop * preprocess.crop * 3) as usize]
             }))
         });
-        let squares: Vec<Vec<u8>> = squares.collect::<Result<_, TrainingError>>()?;
-        Ok(squares.concat())
+        squares.collect()
     }
 }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use showtell::captioner::show_attend_tell::{Gaze, ShowAttendTell, ShowAttendTellConfig};
 use showtell::captioner::show_tell::{ShowTell, ShowTellConfig};
 use showtell::captioner::vocabulary::{END, START, Vocabulary};
-use showtell::captioner::{Captioner, Decoding};
+use showtell::captioner::{Captioner, Decoding, Search};
 use showtell::training::attention::{AttentionLoss, TrainableShowAttendTell};
 use showtell::training::captioner::{CaptionBatch, Lesson, Regularisation};
 use showtell::training::show_tell::TrainableShowTell;
@@ -30,7 +30,7 @@ struct Golden<C> {
     clip: f64,
     steps: Vec<LearningStep>,
     pictures: Vec<Vec<f32>>,
-    searches: Vec<Search>,
+    searches: Vec<ExpectedSearch>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct LearningStep {
 }
 
 #[derive(Deserialize)]
-struct Search {
+struct ExpectedSearch {
     beam: usize,
     max_tokens: usize,
     length_penalty: f32,
@@ -180,6 +180,7 @@ fn show_and_tell_finds_what_the_plainest_search_finds() {
     let words = vocabulary(golden.words);
     let model = ShowTell::load(&golden.config, words, &weights, Device::Cpu).unwrap();
     check_search(&golden, &model);
+    check_search(&golden, &model.searching(Search::OnDevice));
 }
 
 /// As in the golden script.
@@ -218,6 +219,7 @@ fn soft_attention_finds_what_the_plainest_search_finds() {
     let words = vocabulary(golden.words);
     let model = ShowAttendTell::load(&golden.config, words, &weights, Device::Cpu).unwrap();
     check_search(&golden, &model);
+    check_search(&golden, &model.searching(Search::OnDevice));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Features without captions, with an encoder that counts.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fs::{self, File};
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arrow::array::{Array, AsArray};
@@ -25,7 +25,7 @@ const DIMS: usize = 3;
 /// The mean of all values of a picture, and how many pictures it was given.
 struct Mean {
     preprocess: Preprocess,
-    pictures: Rc<Cell<usize>>,
+    pictures: Arc<AtomicUsize>,
 }
 
 impl Encoder for Mean {
@@ -41,21 +41,20 @@ impl Encoder for Mean {
         &self.preprocess
     }
 
-    fn encode(&self, pixels: &[u8]) -> Result<Vec<f32>, EncoderError> {
-        let pictures = pixels.chunks_exact(224 * 224 * 3);
-        self.pictures.set(self.pictures.get() + pictures.len());
-        let mean = |picture: &[u8]| {
+    fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
+        self.pictures.fetch_add(pictures.len(), Ordering::Relaxed);
+        let mean = |picture: &&[u8]| {
             let sum: u64 = picture.iter().map(|value| u64::from(*value)).sum();
             [sum as f32 / picture.len() as f32; DIMS]
         };
-        Ok(pictures.flat_map(mean).collect())
+        Ok(pictures.iter().flat_map(mean).collect())
     }
 }
 
 struct Embedding {
     archive: Archive,
-    models: Models,
-    pictures: Rc<Cell<usize>>,
+    models: RefCell<Models>,
+    pictures: Arc<AtomicUsize>,
 }
 
 impl Embedding {
@@ -63,10 +62,10 @@ impl Embedding {
     fn new() -> Self {
         let archive = Archive::of_samples();
         fs::write(archive.photo("broken.jpg"), "minutes of the meeting").unwrap();
-        let pictures = Rc::default();
+        let pictures = Arc::default();
         let encoder = Mean {
             preprocess: Preprocess::torchvision_vgg16(),
-            pictures: Rc::clone(&pictures),
+            pictures: Arc::clone(&pictures),
         };
         let models = Models {
             encoder: Box::new(encoder),
@@ -74,7 +73,7 @@ impl Embedding {
         };
         Self {
             archive,
-            models,
+            models: RefCell::new(models),
             pictures,
         }
     }
@@ -107,10 +106,16 @@ impl Embedding {
 
     /// What was done, and how many pictures the encoder was given.
     fn run_with(&self, verify: bool) -> (RunSummary, usize) {
-        let before = self.pictures.get();
+        let before = self.pictures.load(Ordering::Relaxed);
         let (config, stop) = (self.config(verify), AtomicBool::new(false));
-        let summary = pipeline::run(&config, &self.models, &Live::default(), &stop).unwrap();
-        (summary, self.pictures.get() - before)
+        let summary = pipeline::run(
+            &config,
+            &mut self.models.borrow_mut(),
+            &Live::default(),
+            &stop,
+        )
+        .unwrap();
+        (summary, self.pictures.load(Ordering::Relaxed) - before)
     }
 
     fn run(&self) -> (Counts, usize) {
@@ -151,7 +156,7 @@ fn a_second_night_opens_no_image_and_reads_what_has_changed() {
     assert_eq!(opens.take().len(), 0);
     assert_eq!((second.found, second.unchanged, pictures), (11, 11, 0));
     assert_eq!(second.unchanged_failed, 1);
-    let planned = forecast(&night.config(false), &night.models).unwrap();
+    let planned = forecast(&night.config(false), &night.models.borrow()).unwrap();
     assert_eq!((planned.to_read(), planned.recaption), (0, 0));
     assert_eq!((planned.unchanged, planned.unchanged_failed), (10, 1));
 

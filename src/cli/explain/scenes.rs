@@ -109,7 +109,7 @@ fn watch(
             .map(|(name, _)| show(&images.join(name), preprocess))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let pixels: Vec<&[u8]> = shown.iter().map(|(pixels, _)| pixels.as_slice()).collect();
-        let features = encoder.encode(&pixels.concat())?;
+        let features = encoder.encode(&pixels)?;
         let beams = captioner.caption(&features, decoding)?;
         let features = features.chunks(captioner.dimensions());
         let each = scenes.iter().zip(&shown).zip(features).zip(beams);

@@ -1,7 +1,7 @@
 //! Where to compute, found out when something is to be computed for the first time: a run that
 //! computes nothing does not load libtorch's CUDA half.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use tch::{Device, Kind};
 
@@ -12,7 +12,7 @@ use super::{Cpu, DeviceChoice, DeviceError, Precision, load_cuda};
 pub struct LazyDevice {
     device: DeviceChoice,
     precision: Precision,
-    found: OnceCell<(Vec<Device>, Kind)>,
+    found: OnceLock<(Vec<Device>, Kind)>,
 }
 
 impl LazyDevice {
@@ -20,7 +20,7 @@ impl LazyDevice {
         LazyDevice {
             device,
             precision,
-            found: OnceCell::new(),
+            found: OnceLock::new(),
         }
     }
 

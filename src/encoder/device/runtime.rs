@@ -69,6 +69,21 @@ pub fn load_cuda() -> &'static Runtime {
     })
 }
 
+/// How many GPUs [`load_cuda`] is likely to find, told without loading anything.
+pub(super) fn likely_gpus() -> usize {
+    let folders = libtorch_folders();
+    let mut libraries = folders.iter().flat_map(|folder| candidates(folder));
+    match libraries.any(|library| library.is_file()) {
+        true => gpus_of_driver(Path::new("/proc/driver/nvidia/gpus")),
+        false => 0,
+    }
+}
+
+/// NVIDIA's kernel driver has a directory here for each GPU.
+fn gpus_of_driver(directory: &Path) -> usize {
+    std::fs::read_dir(directory).map_or(0, |gpus| gpus.flatten().count())
+}
+
 impl Runtime {
     /// The GPU behind `cuda:index`.
     pub fn gpu(&self, index: usize) -> Option<&Gpu> {
@@ -341,6 +356,16 @@ mod tests {
         assert_eq!(folders(some(&wheel), some(&wheel)), [wheel]);
         assert_eq!(folders(None, some(&other)), [other]);
         assert_eq!(folders(None, None), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn gpus_are_counted_where_the_driver_lists_them() {
+        let place = tempfile::tempdir().unwrap();
+        assert_eq!(gpus_of_driver(&place.path().join("gpus")), 0);
+        for gpu in ["0000:01:00.0", "0000:41:00.0"] {
+            std::fs::create_dir_all(place.path().join("gpus").join(gpu)).unwrap();
+        }
+        assert_eq!(gpus_of_driver(&place.path().join("gpus")), 2);
     }
 
     #[test]

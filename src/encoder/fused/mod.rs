@@ -7,12 +7,13 @@
 
 use std::ffi::{CStr, c_char, c_void};
 
-use tch::{Device, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use torch_sys::C_tensor;
 
 use super::weights;
 
 unsafe extern "C" {
+    fn showtell_compute_fp32_in_full() -> bool;
     fn showtell_has_prepared_operations() -> bool;
     fn showtell_prepare_convolution(
         weight: *const C_tensor,
@@ -50,6 +51,13 @@ pub fn keep_buffers() {
     let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
     // SAFETY: what was allocated before is still freed as it has to be.
     unsafe { showtell_keep_buffers(BUFFERS * threads.clamp(1, 16)) }
+}
+
+/// Has GPUs compute fp32 in fp32, without TF32, which is what convolutions would be rounded to. Returns whether
+/// they do.
+pub fn compute_fp32_in_full() -> bool {
+    // SAFETY: it sets options of libtorch.
+    unsafe { showtell_compute_fp32_in_full() }
 }
 
 /// Takes what a function of operations.cpp returned.
@@ -111,7 +119,7 @@ impl ConvolutionRelu {
             _ => Ok(plain.by(How::CuDnn, &plain.weight)),
         };
         Ok(fused
-            .and_then(ConvolutionRelu::tried_out)
+            .and_then(|fused| fused.tried_out(&plain))
             .unwrap_or_else(|error| {
                 let reason = weights::first_line(&error);
                 tracing::debug!(
@@ -143,11 +151,25 @@ impl ConvolutionRelu {
         Ok(self.by(How::OneDnn, &weight))
     }
 
-    /// The layer, after it has computed a small map.
-    fn tried_out(self) -> Result<Self, TchError> {
+    /// The layer, after it has computed a small map as `plain` does.
+    fn tried_out(self, plain: &Self) -> Result<Self, TchError> {
         let size = [1, self.weight.size()[1], 4, 4];
-        let zeros = Tensor::f_zeros(size, (self.bias.kind(), self.bias.device()))?;
-        let _ = self.apply(&channels_last(&zeros)?)?;
+        let count: i64 = size.iter().product();
+        // Not random: what others draw stays as it is.
+        let x = Tensor::f_arange(count, (Kind::Float, self.bias.device()))?.f_sin()?;
+        let x = channels_last(&x.f_view(size)?.f_to_kind(self.bias.kind())?)?;
+        let (found, expected) = (self.apply(&x)?, plain.apply(&x)?);
+        let differ = found
+            .f_sub(&expected)?
+            .f_abs()?
+            .f_max()?
+            .f_double_value(&[])?;
+        let largest = expected.f_abs()?.f_max()?.f_double_value(&[])?;
+        // Of bfloat16, a sum of many rounded products.
+        if differ.is_nan() || differ > 0.03 * largest.max(1e-3) {
+            let reason = format!("it gives other values, which differ by {differ} of {largest}");
+            return Err(TchError::Torch(reason));
+        }
         Ok(self)
     }
 
@@ -264,4 +286,33 @@ pub fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
         .f_permute([0, 2, 3, 1])?
         .f_contiguous()?
         .f_permute([0, 3, 1, 2])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fp32_is_not_rounded_to_tf32() {
+        assert!(compute_fp32_in_full());
+    }
+
+    #[test]
+    fn fused_convolutions_give_what_single_steps_give_or_are_not_used() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let random =
+                |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind) * 0.1;
+            let (weight, bias) = (random(&[8, 16, 3, 3]), random(&[8]));
+            let plain = ConvolutionRelu {
+                weight: channels_last(&weight).unwrap(),
+                bias: bias.shallow_clone(),
+                how: How::Apart,
+            };
+            let fused = ConvolutionRelu::new(&weight, bias, 12, 2).unwrap();
+            assert!(fused.tried_out(&plain).is_ok());
+            let other = plain.by(How::Apart, &(&plain.weight * 1.1));
+            let error = other.tried_out(&plain).err().unwrap().to_string();
+            assert!(error.contains("other values"), "{error}");
+        }
+    }
 }

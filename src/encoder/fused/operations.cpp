@@ -44,6 +44,19 @@ c10::List<int64_t> both(int64_t value) {
 
 extern "C" {
 
+// Has GPUs compute fp32 in fp32: libtorch lets cuDNN round what it convolves to TF32, with 10 bits of
+// mantissa. Whether it is so now.
+bool showtell_compute_fp32_in_full() {
+    try {
+        auto &context = at::globalContext();
+        context.setAllowTF32CuDNN(false);
+        context.setAllowTF32CuBLAS(false);
+        return !context.allowTF32CuDNN(at::Float32Op::CONV) && !context.allowTF32CuBLAS();
+    } catch (const std::exception &) {
+        return false;
+    }
+}
+
 // Whether what follows can be called.
 bool showtell_has_prepared_operations() {
     try {

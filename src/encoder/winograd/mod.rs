@@ -61,7 +61,11 @@ impl Convolutions {
     /// Whether this processor and these layers gain by it: vectors of at least eight numbers, and
     /// channels that fill whole ones.
     pub fn fit(convolutions: &[Convolution]) -> bool {
-        let width = product::panel(Arch::new());
+        Self::fit_on(Arch::new(), convolutions)
+    }
+
+    fn fit_on(arch: Arch, convolutions: &[Convolution]) -> bool {
+        let width = product::panel(arch);
         let whole = |channels: i64| channels > 0 && channels % width as i64 == 0;
         let (Some(first), layers) = (convolutions.first(), convolutions.get(1..).unwrap_or(&[]))
         else {
@@ -87,7 +91,15 @@ impl Convolutions {
         layers: &[Convolution],
         weights: Vec<(Tensor, Tensor)>,
     ) -> Result<Self, EncoderError> {
-        let arch = Arch::new();
+        Self::on(Arch::new(), config, layers, weights)
+    }
+
+    fn on(
+        arch: Arch,
+        config: &EncoderConfig,
+        layers: &[Convolution],
+        weights: Vec<(Tensor, Tensor)>,
+    ) -> Result<Self, EncoderError> {
         let mut weights = weights.iter();
         let mut next = || -> Result<(Vec<f32>, Vec<f32>), EncoderError> {
             let (weight, bias) = weights.next().ok_or(EncoderError::TooFewWeights)?;
@@ -124,21 +136,19 @@ impl Convolutions {
         })
     }
 
-    /// `pixels`: `[batch, side, side, 3]`, RGB. Returns `[batch, height, width, channels]` of the last
-    /// layer, after its ReLU and pooling, whichever of them it has.
-    pub fn apply(&self, pixels: &[u8]) -> Vec<f32> {
-        let picture = self.side * self.side * 3;
+    /// `pictures`: each `[side, side, 3]`, RGB. Returns `[pictures, height, width, channels]` of the last layer,
+    /// after its ReLU and pooling, whichever of them it has.
+    pub fn apply(&self, pictures: &[&[u8]]) -> Vec<f32> {
         let length = self.shape().iter().product::<i64>() as usize;
-        let batch = pixels.len() / picture;
-        let together = shares(batch, self.threads.current_num_threads());
-        let mut maps = vec![0.0; batch * length];
+        let together = shares(pictures.len(), self.threads.current_num_threads());
+        let mut maps = vec![0.0; pictures.len() * length];
         self.threads.install(|| {
-            pixels
-                .par_chunks(together * picture)
+            pictures
+                .par_chunks(together)
                 .zip(maps.par_chunks_mut(together * length))
-                .for_each(|(pixels, maps)| {
+                .for_each(|(pictures, maps)| {
                     let mut buffers = self.lend();
-                    self.group(pixels, &mut buffers, maps);
+                    self.group(pictures, &mut buffers, maps);
                     self.take_back(buffers);
                 });
         });
@@ -155,23 +165,21 @@ impl Convolutions {
     }
 
     /// A few pictures, on one thread.
-    fn group(&self, pixels: &[u8], buffers: &mut Buffers, maps: &mut [f32]) {
+    fn group(&self, pictures: &[&[u8]], buffers: &mut Buffers, maps: &mut [f32]) {
         let Buffers {
             read,
             written,
             gathered,
             scratch,
         } = buffers;
-        let picture = self.side * self.side * 3;
-        let pictures = pixels.len() / picture;
         let (apart, together) = self.layers.split_at(self.apart);
-        for (index, pixels) in pixels.chunks_exact(picture).enumerate() {
-            self.first.apply(pixels, self.side, read);
+        for (index, picture) in pictures.iter().enumerate() {
+            self.first.apply(picture, self.side, read);
             for layer in apart {
                 layer.apply(read, written, scratch);
                 std::mem::swap(read, written);
             }
-            gathered.gather(read, index, pictures);
+            gathered.gather(read, index, pictures.len());
         }
         std::mem::swap(read, gathered);
         for layer in together {

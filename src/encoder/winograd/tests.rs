@@ -58,12 +58,33 @@ fn expected(
 
 fn apply(convolutions: &Convolutions, pixels: &Tensor) -> Vec<f32> {
     let bytes: Vec<u8> = Vec::try_from(&pixels.view(-1)).unwrap();
-    convolutions.apply(&bytes)
+    let picture = convolutions.side * convolutions.side * 3;
+    convolutions.apply(&bytes.chunks_exact(picture).collect::<Vec<_>>())
 }
 
 fn random_pixels(batch: i64, crop: u32) -> Tensor {
     let side = i64::from(crop);
     Tensor::randint(256, [batch, side, side, 3], (Kind::Uint8, Device::Cpu))
+}
+
+/// The kinds of vectors that this processor has and that these layers fill: AVX2, AVX-512.
+fn vectors(layers: &[Convolution]) -> Vec<Arch> {
+    #[cfg(target_arch = "x86_64")]
+    let all = [
+        pulp::x86::V3::try_new().map(Arch::V3),
+        pulp::x86::V4::try_new().map(Arch::V4),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let all = [Some(Arch::new())];
+    let fitting: Vec<Arch> = all
+        .into_iter()
+        .flatten()
+        .filter(|arch| Convolutions::fit_on(*arch, layers))
+        .collect();
+    if fitting.is_empty() {
+        eprintln!("NOT RUN: this processor has neither AVX2 nor AVX-512");
+    }
+    fitting
 }
 
 /// What differs, relative to the largest number.
@@ -90,17 +111,16 @@ proptest! {
         let channels = if blue_first { Channels::Bgr } else { Channels::Rgb };
         let config = config(feature, crop, channels);
         let layers = Convolution::layers(config.widths);
-        if !Convolutions::fit(&layers) {
-            eprintln!("NOT RUN: this processor has neither AVX2 nor AVX-512");
-            return Ok(());
-        }
         let weights = weights(&layers);
         let pixels = random_pixels(batch, crop);
         let expected = expected(&config, &layers, &weights, &pixels);
-        let convolutions = Convolutions::new(&config, &layers, weights).unwrap();
-        prop_assert_eq!(&expected.size()[1..], &convolutions.shape());
-        let found = difference(&apply(&convolutions, &pixels), &expected);
-        prop_assert!(found < 1e-5, "they differ by {}", found);
+        for arch in vectors(&layers) {
+            let weights = weights.iter().map(|(weight, bias)| (weight.copy(), bias.copy()));
+            let convolutions = Convolutions::on(arch, &config, &layers, weights.collect()).unwrap();
+            prop_assert_eq!(&expected.size()[1..], &convolutions.shape());
+            let found = difference(&apply(&convolutions, &pixels), &expected);
+            prop_assert!(found < 1e-5, "with {:?} they differ by {}", arch, found);
+        }
     }
 }
 
