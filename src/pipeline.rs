@@ -187,7 +187,8 @@ pub fn run(
 
     let (tasks, chunks_to_read) = bounded::<Vec<Task>>(QUEUE);
     let (read, chunks_to_encode) = bounded(QUEUE);
-    let (encoded, chunks_to_caption) = bounded(QUEUE);
+    // Handed over, never waiting: regions are larger than the pixels that they came from.
+    let (encoded, chunks_to_caption) = bounded(0);
     let (captioned, chunks_to_write) = bounded(QUEUE);
     let (planned, encoded, captioned, written) = std::thread::scope(|scope| {
         let planning =
