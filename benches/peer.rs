@@ -136,7 +136,7 @@ fn main() -> Outcome<()> {
     for line in std::io::stdin().lock().lines() {
         let request = serde_json::from_str(&line?)?;
         let answer = side.answer(request).unwrap_or_else(|error| Answer {
-            error: Some(error.to_string()),
+            error: Some(whole(error.as_ref())),
             ..Answer::default()
         });
         let mut out = std::io::stdout().lock();
@@ -144,6 +144,18 @@ fn main() -> Outcome<()> {
         out.flush()?;
     }
     Ok(())
+}
+
+/// What went wrong, and why; without libtorch's stack traces.
+fn whole(error: &dyn Error) -> String {
+    let mut reasons = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        reasons.push(text.lines().next().unwrap_or_default().to_owned());
+        next = error.source();
+    }
+    reasons.join(": ")
 }
 
 impl Side {

@@ -335,6 +335,7 @@ def main():
                 for row in table.rows(options.chosen):
                     tables[-1][1].append(row)
                     print("  ", row, flush=True)
+                print(f"    all of it took {time.monotonic() - started:.0f} s", flush=True)
             else:
                 print("The table of the GPU is left out, since our side cannot use it:", "; ".join(reasons), flush=True)
         elif options.device == "cpu" and not options.only:

@@ -74,7 +74,7 @@ class Side:
         return line
 
     def failed(self, reason):
-        self.fault = " ".join(reason.split()).replace("|", "/")
+        self.fault = " ".join(reason.split()).replace("|", "/")[:300]
         return Failed(self.fault)
 
     def processor_time(self):
