@@ -85,7 +85,7 @@ test-delta: prerequisites $(FETCHED) $(WAREHOUSE_PACKAGES)/installed ## Publish 
 bench: prerequisites $(FETCHED) ## Measure each stage alone: ARGS=beam_search for one of them
 	$(CARGO) bench --locked --bench stages -- $(ARGS)
 
-bench-peers: prerequisites $(FETCHED) ## Compare with PyTorch, OpenVINO, Pillow, pyarrow (fetches 3 GB): ARGS=...
+bench-peers: prerequisites $(FETCHED) ## Compare with PyTorch, OpenVINO, ... (fetches 3 GB); on a GPU: ARGS="--device cuda:0"
 	$(CARGO) build --release --locked --example peer
 	$(PYTHON) benches/peers/run.py $(TARGET)/release/examples/peer $(ARGS)
 

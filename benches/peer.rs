@@ -1,4 +1,4 @@
-//! Our side of `make bench-peers`: does what benches/peers.py asks for, and says how long it took.
+//! Our side of `make bench-peers`: does what benches/peers/run.py asks for, and says how long it took.
 //!
 //! A request is a line of JSON on the standard input, an answer one on the standard output. What is
 //! asked for twice is done twice; only weights stay. Files and figures cross as raw little-endian
@@ -8,6 +8,11 @@
 #[allow(dead_code)]
 #[path = "../src/cli/allocator.rs"]
 mod allocator;
+#[path = "made/files.rs"]
+mod files;
+// benches/stages.rs takes the rest of it.
+#[allow(dead_code)]
+mod made;
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -25,9 +30,9 @@ use showtell::cache::{self, Cache, CacheWriter, Spec};
 use showtell::captioner::show_tell::{ShowTell, ShowTellConfig};
 use showtell::captioner::vocabulary::Vocabulary;
 use showtell::captioner::{Captioner, Decoding};
-use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
+use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision, load_cuda, try_out};
 use showtell::encoder::preprocess::Preprocess;
-use showtell::encoder::{Encoder, EncoderConfig, load};
+use showtell::encoder::{Encoder, EncoderConfig, load, load_on};
 use showtell::nightly::{Guards, ModelSource};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
 use showtell::table::{Layout, PART_ROWS};
@@ -37,28 +42,53 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "kebab-case")]
 enum Request {
+    /// Computes on this device from now on, if it really can; tells what it is.
+    Device { device: String },
+    /// Writes photographs, weights and features. Not timed by the script.
+    Make(files::Wanted),
+    /// Writes files as squares of 224 pixels. Not timed by the script.
+    Squares { files: Vec<PathBuf>, into: PathBuf },
     /// Reads a VGG-16 of torchvision's layout. Not timed by the script.
-    Encoder { weights: PathBuf, precision: String },
+    Encoder {
+        weights: PathBuf,
+        precision: String,
+        /// As a run does it, so that a device can get the next batch while it computes.
+        #[serde(default)]
+        ahead: bool,
+    },
     /// Reads a Show and Tell. Not timed by the script.
     Captioner {
         config: ShowTellConfig,
         vocabulary: PathBuf,
         weights: PathBuf,
     },
-    /// Files to squares of 224 pixels, one after another.
-    Decode { files: Vec<PathBuf> },
+    /// Files to squares of 224 pixels, one after another or on all cores.
+    Decode {
+        files: Vec<PathBuf>,
+        #[serde(default)]
+        together: bool,
+    },
     /// Files to fc7, the next batch decoded meanwhile.
     Fc7 {
         files: Vec<PathBuf>,
         batch: usize,
         into: PathBuf,
     },
-    /// The network alone, on squares that are in memory.
-    Model { count: usize, batch: usize },
+    /// The network alone, on squares that are in memory: these, or grey ones.
+    Model {
+        /// Whether the next batch may begin before the last one's features are there.
+        #[serde(default)]
+        ahead: bool,
+        count: usize,
+        batch: usize,
+        pixels: Option<PathBuf>,
+        into: Option<PathBuf>,
+    },
     /// Features to captions.
     Beam {
         features: PathBuf,
         decoding: Decoding,
+        repeats: Option<usize>,
     },
     CacheWrite {
         features: PathBuf,
@@ -70,8 +100,14 @@ enum Request {
         dims: usize,
         out: PathBuf,
     },
-    /// Everything from the walk to the files, as `showtell embed` does it.
-    Archive { directory: PathBuf, out: PathBuf },
+    /// Everything from the walk to the files, as `showtell embed` does it; with a decoding as `showtell
+    /// annotate` does.
+    Archive {
+        directory: PathBuf,
+        out: PathBuf,
+        batch: Option<usize>,
+        decoding: Option<Decoding>,
+    },
 }
 
 #[derive(Serialize, Default)]
@@ -82,19 +118,36 @@ struct Answer {
     /// Of a run, by stage: seconds that it was busy.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stages: Vec<(String, f64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Of a device, or of files that were made.
+    #[serde(flatten)]
+    more: serde_json::Map<String, serde_json::Value>,
 }
 
-#[derive(Default)]
 struct Side {
+    device: DeviceChoice,
     encoder: Option<Box<dyn Encoder>>,
-    captioner: Option<ShowTell>,
+    captioner: Option<Box<dyn Captioner>>,
 }
 
 fn main() -> Outcome<()> {
     allocator::keep_memory_level();
-    let mut side = Side::default();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::WARN)
+        .init();
+    let mut side = Side {
+        device: DeviceChoice::Cpu,
+        encoder: None,
+        captioner: None,
+    };
     for line in std::io::stdin().lock().lines() {
-        let answer = side.answer(serde_json::from_str(&line?)?)?;
+        let request = serde_json::from_str(&line?)?;
+        let answer = side.answer(request).unwrap_or_else(|error| Answer {
+            error: Some(whole(error.as_ref())),
+            ..Answer::default()
+        });
         let mut out = std::io::stdout().lock();
         writeln!(out, "{}", serde_json::to_string(&answer)?)?;
         out.flush()?;
@@ -102,17 +155,52 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
+/// What went wrong, and why; without libtorch's stack traces.
+fn whole(error: &dyn Error) -> String {
+    let mut reasons = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        reasons.push(text.lines().next().unwrap_or_default().to_owned());
+        next = error.source();
+    }
+    reasons.join(": ")
+}
+
 impl Side {
     fn answer(&mut self, request: Request) -> Outcome<Answer> {
         let started = Instant::now();
         let mut answer = Answer::default();
         match request {
-            Request::Encoder { weights, precision } => {
+            Request::Device { device } => {
+                self.device = device.parse()?;
+                let (device, kind) = LazyDevice::new(self.device, Precision::Auto).get()?;
+                try_out(device, kind)?;
+                let precision = match kind {
+                    tch::Kind::Half => "fp16",
+                    tch::Kind::BFloat16 => "bf16",
+                    _ => "fp32",
+                };
+                answer.more.insert("precision".to_owned(), precision.into());
+                let libtorch = serde_json::to_value(load_cuda())?;
+                answer.more.insert("libtorch".to_owned(), libtorch);
+            }
+            Request::Make(wanted) => answer.more = files::make(&wanted)?,
+            Request::Squares { files, into } => fs::write(into, squares(&files)?.concat())?,
+            Request::Encoder {
+                weights,
+                precision,
+                ahead,
+            } => {
                 let precision: Precision = precision.parse()?;
-                let (device, kind) = LazyDevice::new(DeviceChoice::Cpu, precision).get()?;
+                let (device, kind) = LazyDevice::new(self.device, precision).get()?;
                 // The other goes first: two full-size networks are more than one needs.
                 self.encoder = None;
-                self.encoder = Some(load(&EncoderConfig::vgg16(), &weights, device, kind)?);
+                let config = EncoderConfig::vgg16();
+                self.encoder = Some(match ahead {
+                    true => load_on(&config, &weights, &[device], kind)?,
+                    false => load(&config, &weights, device, kind)?,
+                });
             }
             Request::Captioner {
                 config,
@@ -120,10 +208,21 @@ impl Side {
                 weights,
             } => {
                 let vocabulary = Vocabulary::read(&vocabulary)?;
-                let captioner = ShowTell::load(&config, vocabulary, &weights, tch::Device::Cpu)?;
-                self.captioner = Some(captioner);
+                let (device, _) = LazyDevice::new(self.device, Precision::Fp32).get()?;
+                let captioner = ShowTell::load(&config, vocabulary, &weights, device)?;
+                self.captioner = Some(Box::new(captioner));
             }
-            Request::Decode { files } => {
+            Request::Decode {
+                files,
+                together: true,
+            } => {
+                let preprocess = Preprocess::torchvision_vgg16();
+                files.par_iter().try_for_each(|file| {
+                    let square = square(file, &preprocess);
+                    square.map(drop).map_err(|error| error.to_string())
+                })?;
+            }
+            Request::Decode { files, .. } => {
                 let preprocess = Preprocess::torchvision_vgg16();
                 for file in &files {
                     square(file, &preprocess)?;
@@ -135,21 +234,54 @@ impl Side {
                 write(&into, &features)?;
                 return Ok(answer);
             }
-            Request::Model { count, batch } => {
+            Request::Model {
+                ahead,
+                count,
+                batch,
+                pixels,
+                into,
+            } => {
                 let encoder = self.encoder()?;
                 let side = encoder.preprocess().crop as usize;
-                let picture = vec![127; side * side * 3];
-                for _ in 0..count.div_ceil(batch) {
-                    encoder.encode(&vec![&picture[..]; batch])?;
+                let pixels = match pixels {
+                    Some(file) => fs::read(file)?,
+                    None => vec![127; batch * side * side * 3],
+                };
+                let pictures: Vec<&[u8]> = pixels.chunks_exact(side * side * 3).collect();
+                let mut features = Vec::new();
+                let started = Instant::now();
+                if ahead {
+                    let mut under_way = encoder.begin(owned(&pictures))?;
+                    for _ in 1..count.div_ceil(batch) {
+                        let next = encoder.begin(owned(&pictures))?;
+                        std::mem::replace(&mut under_way, next).get()?;
+                    }
+                    features = under_way.get()?;
+                } else {
+                    for _ in 0..count.div_ceil(batch) {
+                        features = encoder.encode(&pictures)?;
+                    }
                 }
+                answer.seconds = started.elapsed().as_secs_f64();
+                if let Some(into) = into {
+                    write(&into, &features)?;
+                }
+                return Ok(answer);
             }
-            Request::Beam { features, decoding } => {
+            Request::Beam {
+                features,
+                decoding,
+                repeats,
+            } => {
                 let features = read(&features)?;
                 let captioner = self
                     .captioner
                     .as_ref()
                     .ok_or("no captioner was asked for")?;
                 let started = Instant::now();
+                for _ in 1..repeats.unwrap_or(1) {
+                    captioner.caption(&features, &decoding)?;
+                }
                 let beams = captioner.caption(&features, &decoding)?;
                 answer.seconds = started.elapsed().as_secs_f64();
                 let best = beams
@@ -176,17 +308,29 @@ impl Side {
                     return Err("features are missing".into());
                 }
             }
-            Request::Archive { directory, out } => {
+            Request::Archive {
+                directory,
+                out,
+                batch,
+                decoding,
+            } => {
                 let encoder = self.encoder.take().ok_or("no encoder was asked for")?;
+                let captioner = match decoding {
+                    Some(_) => self.captioner.take(),
+                    None => None,
+                };
                 let mut models = Models {
                     encoder,
-                    captioner: None,
+                    captioner: captioner.zip(decoding),
                 };
                 let started = Instant::now();
-                let stages = archive(&mut models, directory, out)?;
+                let stages = archive(&mut models, directory, out, batch.unwrap_or(64))?;
                 answer.seconds = started.elapsed().as_secs_f64();
                 answer.stages = stages;
                 self.encoder = Some(models.encoder);
+                if let Some((captioner, _)) = models.captioner {
+                    self.captioner = Some(captioner);
+                }
                 return Ok(answer);
             }
         }
@@ -225,6 +369,16 @@ impl Side {
         })?;
         Ok(features)
     }
+}
+
+/// `[files, 224, 224, 3]`
+fn squares(files: &[PathBuf]) -> Outcome<Vec<Vec<u8>>> {
+    let preprocess = Preprocess::torchvision_vgg16();
+    files.iter().map(|file| square(file, &preprocess)).collect()
+}
+
+fn owned(pictures: &[&[u8]]) -> Vec<Vec<u8>> {
+    pictures.iter().map(|picture| picture.to_vec()).collect()
 }
 
 fn square(file: &Path, preprocess: &Preprocess) -> Outcome<Vec<u8>> {
@@ -268,7 +422,12 @@ fn write_cache(features: &[f32], dims: usize, out: &Path) -> Outcome<()> {
 }
 
 /// Returns the seconds that each stage was busy.
-fn archive(models: &mut Models, directory: PathBuf, out: PathBuf) -> Outcome<Vec<(String, f64)>> {
+fn archive(
+    models: &mut Models,
+    directory: PathBuf,
+    out: PathBuf,
+    batch: usize,
+) -> Outcome<Vec<(String, f64)>> {
     let config = RunConfig {
         walk: WalkConfig {
             roots: vec![directory],
@@ -277,13 +436,17 @@ fn archive(models: &mut Models, directory: PathBuf, out: PathBuf) -> Outcome<Vec
         },
         out,
         limits: Limits::default(),
-        batch: 64,
+        batch,
         part_rows: PART_ROWS,
         cache_precision: cache::Precision::Bfloat16,
         keep_features: Keep::Features,
         retry_failed: false,
         verify: false,
-        guards: Guards::default(),
+        // Captions of random weights are alike, which is no fault here.
+        guards: Guards {
+            accept: true,
+            ..Guards::default()
+        },
         model: "peer".to_owned(),
         encoder_source: ModelSource {
             description: "peer".to_owned(),

@@ -56,6 +56,14 @@ pub fn photograph(width: u32, height: u32) -> Outcome<Vec<u8>> {
 
 /// A VGG-16 of these dimensions with random weights.
 pub fn encoder(config: &EncoderConfig, kind: Kind) -> Outcome<Box<dyn Encoder>> {
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("encoder.safetensors");
+    write_encoder(config, &file)?;
+    Ok(load(config, &file, Device::Cpu, kind)?)
+}
+
+/// Writes random weights for a VGG-16 of these dimensions.
+pub fn write_encoder(config: &EncoderConfig, file: &Path) -> Outcome<()> {
     let mut weights = Vec::new();
     for layer in Convolution::layers(config.widths) {
         let shape = [layer.outputs, layer.inputs, 3, 3];
@@ -69,14 +77,20 @@ pub fn encoder(config: &EncoderConfig, kind: Kind) -> Outcome<Box<dyn Encoder>> 
         let bias = random(&[config.hidden, 1])?.f_view([config.hidden])?;
         weights.push((format!("{name}.bias"), bias));
     }
-    let scratch = tempfile::tempdir()?;
-    let file = scratch.path().join("encoder.safetensors");
-    Tensor::write_safetensors(&weights, &file)?;
-    Ok(load(config, &file, Device::Cpu, kind)?)
+    Ok(Tensor::write_safetensors(&weights, file)?)
 }
 
 /// Show and Tell with random weights.
 pub fn captioner(config: &ShowTellConfig, words: usize) -> Outcome<Box<dyn Captioner>> {
+    let scratch = tempfile::tempdir()?;
+    let file = scratch.path().join("captioner.safetensors");
+    let vocabulary = write_captioner(config, words, &file)?;
+    let captioner = ShowTell::load(config, vocabulary, &file, Device::Cpu)?;
+    Ok(Box::new(captioner))
+}
+
+/// Writes random weights for a Show and Tell, and returns the words that it knows.
+pub fn write_captioner(config: &ShowTellConfig, words: usize, file: &Path) -> Outcome<Vocabulary> {
     let words: Vec<String> = (3..words).map(|word| format!("word{word}")).collect();
     let vocabulary = Vocabulary::of(words.iter().map(String::as_str));
     let weights = show_tell::tensors(config, vocabulary.len() as i64)
@@ -89,14 +103,8 @@ pub fn captioner(config: &ShowTellConfig, words: usize) -> Outcome<Box<dyn Capti
             Ok((name, weight))
         })
         .collect::<Outcome<Vec<_>>>()?;
-    let scratch = tempfile::tempdir()?;
-    let file = scratch.path().join("captioner.safetensors");
-    Tensor::write_safetensors(&weights, &file)?;
-    Ok(Box::new(captioner_in(config, vocabulary, &file)?))
-}
-
-fn captioner_in(config: &ShowTellConfig, vocabulary: Vocabulary, file: &Path) -> Outcome<ShowTell> {
-    Ok(ShowTell::load(config, vocabulary, file, Device::Cpu)?)
+    Tensor::write_safetensors(&weights, file)?;
+    Ok(vocabulary)
 }
 
 /// Values that keep the size of what passes through (arXiv 1502.01852); a last side of one is a bias.

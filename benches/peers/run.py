@@ -1,98 +1,48 @@
 """Measures showtell against others that do the same, on the same files, in turn.
 
     make bench-peers [ARGS="--photographs DIR --images 96 --archive 600 --rounds 5"]
+    make bench-peers ARGS="--device cuda:0 --only gpu"
 
 Both sides are a process each that does what it is asked for and says how long it took: ours is
 benches/peer.rs, theirs worker.py in this folder. Each measure runs them in turn, round after round,
 on the same cores with as many threads; the table has the medians, and the ratio of each round's
 pair with its least and greatest. Where both give features or captions, they have to agree.
 
-Others are installed in a virtual environment outside the repository (about 3 GB; ~/.cache/showtell-peers
+Others are installed in a virtual environment outside the repository (5 GB; ~/.cache/showtell-peers
 by default), unless --python names an interpreter that has them. What cannot be installed or does
-not run here has its reason in the table. Without --photographs, photographs are made.
+not run here has its reason in the table, and our side is measured alone; then it makes the weights and
+photographs, too. Without --photographs, photographs are made.
+
+--device cuda:N measures a table of the GPU besides that of the CPU (gpu.py tells how), or alone with --only
+gpu. --only gpu without a GPU measures that table on the CPU, which shows that it can be measured.
 
 --clock cpu compares seconds of processor time instead of seconds that passed: for one core that
-something else works on, too.
+something else works on, too. It is not for the table of the GPU.
 """
 
 import argparse
-import array
 import json
 import math
 import os
 import pathlib
-import random
+import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import venv
+
+import gpu
+from side import Failed, Row, Side, agree, in_turn, values
 
 HERE = pathlib.Path(__file__).resolve().parent
 DIMENSIONS = 4096
-BEAM = {"beam": 3, "max_tokens": 20, "length_penalty": 0.0}
 CAPTIONER = {"features": DIMENSIONS, "embedding": 512, "hidden": 512}
 PICTURES = 64
 CACHED = 8192
-
-
-class Failed(Exception):
-    """A side could not do what it was asked for."""
-
-
-class Side:
-    """A process that answers a line of JSON with another one."""
-
-    def __init__(self, name, command, cores):
-        self.name = name
-        threads = str(len(cores))
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-        self.process = subprocess.Popen(
-            [str(part) for part in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
-        )
-
-    def ask(self, do, **request):
-        """The answer, with the processor time that it took in `cpu`."""
-        before = self.processor_time()
-        try:
-            print(json.dumps({"do": do, **request}), file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise Failed(f"{self.name} ended with {self.process.wait()}")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise Failed(answer["error"])
-        answer["cpu"] = self.processor_time() - before
-        return answer
-
-    def processor_time(self):
-        """Seconds, of the process and of those that it started."""
-        ticks = 0
-        pids = [self.process.pid]
-        while pids:
-            pid = pids.pop()
-            try:
-                tasks = pathlib.Path(f"/proc/{pid}/task")
-                for task in tasks.iterdir():
-                    pids += map(int, (task / "children").read_text().split())
-                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            # utime, stime, and those of children that have ended.
-            ticks += sum(map(int, fields[11:15]))
-        return ticks / os.sysconf("SC_CLK_TCK")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+# What is left of --budget for our side when theirs has used it up, in seconds.
+GRACE = 30
 
 
 class Measures:
@@ -103,17 +53,14 @@ class Measures:
         self.cores = len(options.cores)
 
     def pairs(self, ours, theirs):
-        """The answers of each round, ours first; a first pair warms up and does not count."""
-        pairs = []
-        for number in range(self.options.rounds + 1):
-            pair = (ours(), theirs()) if number % 2 else tuple(reversed((theirs(), ours())))
-            if number:
-                pairs.append(pair)
-        return pairs
+        """The answers of ours, and those of theirs; none of a side that cannot do it."""
+        work = {self.ours: ours, self.theirs: theirs}
+        return in_turn(self.options.rounds, self.ours, self.theirs, lambda side: work[side]())
 
     def load(self, precision, how):
-        self.ours.ask("encoder", weights=str(self.weights), precision=precision)
-        self.theirs.ask("encoder", weights=str(self.weights), precision=precision, how=how, batch=self.options.batch)
+        work = {"weights": str(self.weights), "precision": precision}
+        gpu.quietly(lambda: self.ours.ask("encoder", **work))
+        gpu.quietly(lambda: self.theirs.ask("encoder", **work, how=how, batch=self.options.batch))
 
     def fc7(self, precision, how, least_cosine):
         self.load(precision, how)
@@ -123,17 +70,9 @@ class Measures:
             lambda: self.ours.ask("fc7", **work, into=into[0]),
             lambda: self.theirs.ask("fc7", **work, into=into[1]),
         )
-        self.agree(*into, least_cosine)
+        if all(pairs):
+            agree(*into, DIMENSIONS, least_cosine)
         return len(work["files"]), "images/s", pairs
-
-    def agree(self, ours, theirs, least_cosine):
-        rows = []
-        for file in (ours, theirs):
-            values = array.array("f", pathlib.Path(file).read_bytes())
-            rows.append([values[at : at + DIMENSIONS] for at in range(0, len(values), DIMENSIONS)])
-        cosines = [cosine(a, b) for a, b in zip(*rows, strict=True)]
-        if min(cosines) < least_cosine:
-            raise Failed(f"features differ: a cosine of {min(cosines):.5f}, below {least_cosine}")
 
     def fc7_fp32(self):
         return self.fc7("fp32", "eager", 0.999)
@@ -162,15 +101,16 @@ class Measures:
         return self.decode(self.large * 3)
 
     def beam(self):
-        work = {"features": str(self.features), "decoding": BEAM}
+        work = {"features": str(self.features), "decoding": gpu.BEAM}
         for side in (self.ours, self.theirs):
-            side.ask("captioner", **self.captioner)
+            gpu.quietly(lambda: side.ask("captioner", **self.captioner))
         pairs = self.pairs(lambda: self.ours.ask("beam", **work), lambda: self.theirs.ask("beam", **work))
-        ours, theirs = (answer["captions"] for answer in pairs[-1])
-        same = sum(a == b for a, b in zip(ours, theirs, strict=True))
-        # Two sums of the same numbers in another order may decide a tie otherwise.
-        if same < 0.95 * len(ours):
-            raise Failed(f"only {same} of {len(ours)} captions are the same")
+        if all(pairs):
+            ours, theirs = (answers[-1]["captions"] for answers in pairs)
+            same = sum(a == b for a, b in zip(ours, theirs, strict=True))
+            # Two sums of the same numbers in another order may decide a tie otherwise.
+            if same < 0.95 * len(ours):
+                raise Failed(f"only {same} of {len(ours)} captions are the same")
         return PICTURES, "captions/s", pairs
 
     def written(self, side, number):
@@ -217,13 +157,15 @@ class Measures:
 
         pairs = self.pairs(lambda: run(self.ours), lambda: run(self.theirs))
         shutil.rmtree(archive)
-        stages = dict(pairs[-1][0]["stages"])
-        slowest = max(stages, key=stages.get)
-        print(
-            f"    of our run's {pairs[-1][0]['seconds']:.2f} s the slowest stage, {slowest}, "
-            f"was busy for {stages[slowest]:.2f}",
-            flush=True,
-        )
+        if pairs[0]:
+            last = pairs[0][-1]
+            stages = dict(last["stages"])
+            slowest = max(stages, key=stages.get)
+            print(
+                f"    of our run's {last['seconds']:.2f} s the slowest stage, {slowest}, "
+                f"was busy for {stages[slowest]:.2f}",
+                flush=True,
+            )
         return self.options.archive, "images/s", pairs
 
 
@@ -240,11 +182,7 @@ TABLE = [
     ("archive", "walk to embeddings, auto", "clip-retrieval's way, eager, fp32", 3.0, Measures.archive),
 ]
 ON_ONE_CORE = ("decode-small", "decode-large")
-
-
-def cosine(a, b):
-    product = math.fsum(x * y for x, y in zip(a, b))
-    return product / math.sqrt(math.fsum(x * x for x in a) * math.fsum(y * y for y in b))
+GPU_TABLE = ("gpu-run", "gpu-beam", "gpu-model-bf16", "gpu-model-fp16", "gpu-model-fp32")
 
 
 def arguments():
@@ -252,35 +190,107 @@ def arguments():
     parser.add_argument("showtell", type=pathlib.Path, help="benches/peer.rs, built")
     parser.add_argument("--python", help="an interpreter that has the others")
     parser.add_argument("--venv", type=pathlib.Path, default=pathlib.Path.home() / ".cache/showtell-peers")
+    parser.add_argument("--libtorch", type=pathlib.Path, help="the folder of a libtorch_cpu.so for our side")
     parser.add_argument("--photographs", type=pathlib.Path, help="a folder of JPEGs, of about 500 x 375")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="2 by default, 3 in the table of the GPU")
     parser.add_argument("--images", type=int, default=32, help="through the full-size network, each round")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--archive", type=int, default=48, help="images of the archive")
     parser.add_argument("--cores", help="such as 0,1; all by default")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
-    parser.add_argument("--only", help="names, parted by commas: " + ", ".join(row[0] for row in TABLE))
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda:N for the table of the GPU")
+    parser.add_argument("--device-batch", type=int, default=64, help="in the table of the GPU; 64 is annotate's")
+    parser.add_argument("--device-images", type=int, help="of its whole runs: 20000 by default, 64 on the CPU")
+    parser.add_argument("--budget", type=float, help="seconds for the table of the GPU: 330 by default on a GPU")
+    names = [row[0] for row in TABLE]
+    parser.add_argument("--only", help=f"names, parted by commas: {', '.join([*names, *GPU_TABLE])}; cpu and gpu are all")
     options = parser.parse_args()
+    options.device = {"cuda": "cuda:0"}.get(options.device, options.device)
+    on_gpu = options.device != "cpu"
+    if on_gpu and not re.fullmatch(r"cuda:[0-9]+", options.device):
+        parser.error(f"--device is cpu or cuda:N, not {options.device}")
     options.cores = sorted(map(int, options.cores.split(","))) if options.cores else sorted(os.sched_getaffinity(0))
     # torch.compile and OpenVINO get whole batches alone.
     options.images = math.ceil(options.images / options.batch) * options.batch
+    options.device_images = options.device_images or (20_000 if on_gpu else 64)
+    options.device_rounds = options.rounds or 3
+    options.rounds = options.rounds or 2
+    options.budget = options.budget or (330 if on_gpu else math.inf)
+    groups = {"cpu": names, "gpu": GPU_TABLE}
+    asked = options.only.split(",") if options.only else ["cpu", *(["gpu"] if on_gpu else [])]
+    options.chosen = {name for one in asked for name in groups.get(one, [one])}
+    unknown = options.chosen.difference(names, GPU_TABLE)
+    if unknown:
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}")
     return options
 
 
 def interpreter(options):
-    """A Python that has the others; installs them where it has to."""
+    """A Python that has the others; installs them where it has to, and where it cannot takes the one that
+    runs this."""
     if options.python:
         return options.python
     python = options.venv / "bin/python"
     wanted = (HERE / "requirements.txt").read_text()
     mark = options.venv / "installed"
-    if not mark.exists() or mark.read_text() != wanted:
-        print(f"installing the others into {options.venv}", flush=True)
+    if mark.exists() and mark.read_text() == wanted:
+        return str(python)
+    print(f"installing the others into {options.venv}", flush=True)
+    try:
         venv.create(options.venv, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2"]
         subprocess.run([*install, "-r", HERE / "requirements.txt"], check=True)
-        mark.write_text(wanted)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"that failed ({error}); looking for them in {sys.executable}", flush=True)
+        return sys.executable
+    mark.write_text(wanted)
     return str(python)
+
+
+VERSIONS = """
+import json, numpy, PIL, torch, torchvision
+print(json.dumps({
+    "torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(),
+    "torchvision": torchvision.__version__, "pillow": PIL.__version__, "numpy": numpy.__version__,
+    "lib": torch.__path__[0] + "/lib",
+}))
+"""
+
+
+def others(python):
+    """The versions of the others, or `missing`: why they cannot be measured."""
+    try:
+        told = subprocess.run([python, "-c", VERSIONS], capture_output=True, text=True)
+    except OSError as error:
+        return {"missing": f"{python} does not start: {error}"}
+    if told.returncode:
+        lines = told.stderr.strip().splitlines() or [f"it ended with {told.returncode}"]
+        return {"missing": lines[-1]}
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+def our_libtorch(options, python):
+    """Our side's answer to which device it has, and the settings that it starts with. It was built against
+    some libtorch; where that is not there, or has no CUDA half, it runs on that of the others' Python, if
+    that is of the same version."""
+    version = f"torch=={python.get('torch', '').partition('+')[0]}"
+    fits = version in (HERE / "requirements.txt").read_text().splitlines()
+    places = [options.libtorch] if options.libtorch else [None, *([python["lib"]] if fits else [])]
+    reasons = []
+    for device in dict.fromkeys([options.device, "cpu"]):
+        for place in places:
+            settings = {}
+            if place:
+                rest = os.environ.get("LD_LIBRARY_PATH")
+                settings["LD_LIBRARY_PATH"] = f"{place}:{rest}" if rest else str(place)
+            ours = Side("peer", [options.showtell], options.cores, environment=settings)
+            try:
+                return ours.ask("device", device=device), device, settings, reasons
+            except Failed as failure:
+                reasons.append(f"{failure} (libtorch of {place or 'the build'})")
+            finally:
+                ours.close()
+    sys.exit("our side does not run: " + "; ".join(reasons))
 
 
 def machine():
@@ -295,62 +305,99 @@ def machine():
 
 def main():
     options = arguments()
-    chosen = options.only.split(",") if options.only else [row[0] for row in TABLE]
-    python = interpreter(options)
-    random.seed(0)
+    executable = interpreter(options)
+    python = others(executable)
+    missing = python.get("missing")
     print(f"{machine()}, cores {options.cores}, {options.clock} time, {options.rounds} rounds", flush=True)
-    results = []
+    versions = ", ".join(f"{name} {version}" for name, version in python.items() if name != "lib")
+    print(f"others in {executable}: {missing}" if missing else f"others: {versions}", flush=True)
+    started = time.monotonic()
+    told, device, settings, reasons = our_libtorch(options, python)
+    command = [executable, HERE / "worker.py"]
+    tables = []
+
+    def sides(cores, environment=None, deadline=math.inf, both=True):
+        late = "no time was left, see --budget" if time.monotonic() > deadline else None
+        fault = late or missing or (None if both else "not asked for")
+        ours = Side("peer", [options.showtell], cores, late, {**settings, **(environment or {})}, deadline + GRACE)
+        return ours, Side("worker.py", command, cores, fault, environment, deadline)
+
     with tempfile.TemporaryDirectory() as scratch:
         scratch = pathlib.Path(scratch)
-        command = [python, HERE / "worker.py"]
-        maker = Side("worker.py", command, options.cores)
-        photographs = sorted(options.photographs.rglob("*.jpg")) if options.photographs else []
-        made = maker.ask(
-            "make",
-            into=str(scratch),
-            photographs=[str(file) for file in photographs],
-            count=max(options.images, 32),
-            captioner=CAPTIONER,
-            words=10_000,
-            pictures=PICTURES,
-            cached=CACHED,
-        )
-        maker.close()
-        for name, what, against, target, measure in TABLE:
-            if name not in chosen:
-                continue
-            cores = options.cores[-1:] if name in ON_ONE_CORE else options.cores
-            ours, theirs = Side("peer", [options.showtell], cores), Side("worker.py", command, cores)
-            measures = Measures(options, scratch, ours, theirs)
-            for key in ("small", "large", "weights", "captioner", "features", "cached"):
-                setattr(measures, key, made[key])
-            try:
-                results.append((what, against, target, *figures(options, *measure(measures))))
-            except Failed as failure:
-                results.append((what, against, target, str(failure)))
-            ours.close()
-            theirs.close()
-            print("  ", tell(results[-1]), flush=True)
-    print()
-    print("| measure | against | ours | theirs | ratio | wanted |\n|---|---|---|---|---|---|")
-    for result in results:
-        print(tell(result))
+        made = material(options, scratch, *sides(options.cores))
+        if options.chosen.intersection(GPU_TABLE):
+            if device == options.device:
+                print(gpu.describe(device, told, python), flush=True)
+                deadline = started + options.budget
+                at = lambda environment, both: sides(options.cores, environment, deadline, both)
+                table = gpu.GpuTable(options, scratch, made, DIMENSIONS, at)
+                tables.append(("On a GPU" if device != "cpu" else "The table of a GPU, on the CPU", []))
+                for row in table.rows(options.chosen):
+                    tables[-1][1].append(row)
+                    print("  ", row, flush=True)
+                print(f"    all of it took {time.monotonic() - started:.0f} s", flush=True)
+            else:
+                print("The table of the GPU is left out, since our side cannot use it:", "; ".join(reasons), flush=True)
+        elif options.device == "cpu" and not options.only:
+            print("The table of the GPU is left out, since --device is cpu: --device cuda:0 measures it", flush=True)
+        if options.chosen.difference(GPU_TABLE):
+            tables.append(("On the CPU", []))
+            for row in on_the_cpu(options, scratch, made, sides):
+                tables[-1][1].append(row)
+                print("  ", row, flush=True)
+    for title, rows in tables:
+        print(f"\n{title}:\n\n| measure | against | ours | theirs | ratio | wanted |\n|---|---|---|---|---|---|")
+        for row in rows:
+            print(row)
+    return 0 if any(rows for _, rows in tables) else 1
 
 
-def figures(options, count, unit, pairs):
+def material(options, scratch, ours, theirs):
+    """Photographs and weights for both sides, made by theirs where it runs."""
+    photographs = sorted(options.photographs.rglob("*.jpg")) if options.photographs else []
+    wanted = {
+        "into": str(scratch),
+        "photographs": [str(file) for file in photographs],
+        "count": max(options.images, 32),
+        "large": 4 if "decode-large" in options.chosen else 0,
+        "captioner": CAPTIONER,
+        "words": 10_000,
+        "pictures": PICTURES,
+        "cached": CACHED if options.chosen.intersection(("cache-write", "cache-read")) else 0,
+    }
+    try:
+        return theirs.ask("make", **wanted)
+    except Failed as failure:
+        print(f"our side makes photographs and weights: {failure}", flush=True)
+        try:
+            return ours.ask("make", **wanted)
+        except Failed as failure:
+            sys.exit(f"our side makes no photographs and weights: {failure}")
+    finally:
+        theirs.close()
+        ours.close()
+
+
+def on_the_cpu(options, scratch, made, sides):
+    """Measures what is chosen, row by row."""
     clock = "cpu" if options.clock == "cpu" else "seconds"
-    ours, theirs = ([count / max(answer[clock], 1e-9) for answer in side] for side in zip(*pairs))
-    ratios = sorted(a / b for a, b in zip(ours, theirs))
-    return unit, statistics.median(ours), statistics.median(theirs), ratios
-
-
-def tell(result):
-    what, against, target, *found = result
-    if len(found) == 1:
-        return f"| {what} | {against} | not measured: {found[0]} | | | {target} |"
-    unit, ours, theirs, ratios = found
-    ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-    return f"| {what} | {against} | {ours:.3g} {unit} | {theirs:.3g} | {ratio} | {target} |"
+    for name, what, against, target, measure in TABLE:
+        if name not in options.chosen:
+            continue
+        ours, theirs = sides(options.cores[-1:] if name in ON_ONE_CORE else options.cores)
+        measures = Measures(options, scratch, ours, theirs)
+        for key in ("small", "large", "weights", "captioner", "features", "cached"):
+            setattr(measures, key, made[key])
+        row = Row(what, against, target)
+        try:
+            count, unit, answers = measure(measures)
+            sided = zip((ours, theirs), answers)
+            row.found(unit, *(values(side, count, did, clock) for side, did in sided))
+        except Failed as failure:
+            row.found("", str(failure), "")
+        ours.close()
+        theirs.close()
+        yield row
 
 
 if __name__ == "__main__":

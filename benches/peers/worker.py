@@ -12,6 +12,7 @@ import os
 import pathlib
 import sys
 import time
+import warnings
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from torchvision.models import vgg16
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 DIMENSIONS = 4096
 START, END, UNK = 0, 1, 2
+MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+KINDS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 torch.set_num_threads(THREADS)
 torch.set_grad_enabled(False)
@@ -32,7 +35,7 @@ SQUARE = transforms.Compose(
         transforms.Resize(256),
         transforms.CenterCrop(224),
         transforms.ToTensor(),
-        transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        transforms.Normalize(MEAN, DEVIATION),
     ]
 )
 
@@ -64,8 +67,41 @@ class Fc7(torch.nn.Module):
         return self.classifier(torch.flatten(self.avgpool(self.features(x)), 1))
 
 
+class Fc7OfPixels(torch.nn.Module):
+    """From `[batch, 224, 224, 3]` of bytes, as they come to a GPU, to features in fp32."""
+
+    def __init__(self, weights, kind):
+        super().__init__()
+        self.kind = kind
+        self.network = Fc7(weights).to(kind)
+        mean, deviation = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+        self.register_buffer("factor", 1 / (255 * deviation))
+        self.register_buffer("offset", -mean / deviation)
+
+    def forward(self, pixels):
+        x = pixels.permute(0, 3, 1, 2).float() * self.factor + self.offset
+        return self.network(x.to(self.kind)).float()
+
+
 class Worker:
-    def make(self, into, photographs, count, captioner, words, pictures, cached):
+    def __init__(self):
+        self.device = torch.device("cpu")
+
+    def use(self, device):
+        """Computes on this device from now on."""
+        self.device = torch.device(device)
+        if self.device.type == "cuda":
+            # Says what is wrong where a GPU cannot be used.
+            torch.cuda.init()
+            torch.cuda.set_device(self.device)
+        torch.zeros(1, device=self.device)
+
+    def wait(self):
+        """Until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def make(self, into, photographs, count, large, captioner, words, pictures, cached):
         """Photographs and weights for both sides."""
         into = pathlib.Path(into)
         dice = np.random.default_rng(0)
@@ -74,14 +110,14 @@ class Worker:
             file = into / f"small-{number}.jpg"
             made(dice, 500, 375).save(file, quality=90)
             small.append(str(file))
-        large = []
-        for number in range(4):
+        large_files = []
+        for number in range(large):
             base = Image.open(photographs[number]).convert("RGB") if photographs else made(dice, 500, 375)
             grain = dice.integers(-6, 7, (3000, 4000, 1), dtype=np.int16)
             levels = np.asarray(base.resize((4000, 3000), Image.LANCZOS), dtype=np.int16) + grain
             file = into / f"large-{number}.jpg"
             Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(file, quality=90)
-            large.append(str(file))
+            large_files.append(str(file))
 
         torch.manual_seed(0)
         weights = into / "vgg16.pth"
@@ -114,7 +150,7 @@ class Worker:
             files[name] = str(into / name)
         return {
             "small": small,
-            "large": large,
+            "large": large_files,
             "weights": str(weights),
             "captioner": {
                 "config": captioner,
@@ -125,6 +161,8 @@ class Worker:
         }
 
     def encoder(self, weights, precision, how, batch):
+        if how == "max-autotune":
+            return self.tuned(weights, KINDS[precision], batch)
         model = Fc7(weights)
         self.kind = torch.bfloat16 if precision == "bf16" and how == "compiled" else torch.float32
         if how == "compiled":
@@ -148,6 +186,32 @@ class Worker:
         # Compiles.
         self.run(torch.zeros(batch, 3, 224, 224))
 
+    def tuned(self, weights, kind, batch):
+        """The network for the table of the GPU, see gpu.py."""
+        from torch._inductor import config, select_algorithm
+
+        # Tables of all that was tried are longer than what is looked for.
+        select_algorithm.PRINT_AUTOTUNE = config.max_autotune_report_choices_stats = False
+        warnings.simplefilter("ignore")
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
+        model = Fc7OfPixels(weights, kind).to(self.device).to(memory_format=torch.channels_last)
+        self.model = torch.compile(model, mode="max-autotune")
+        # Compiles, tunes, and records what is to be replayed.
+        for _ in range(3):
+            self.features_of(torch.zeros(batch, 224, 224, 3, dtype=torch.uint8))
+
+    def features_of(self, pixels):
+        """From bytes in memory to features in memory."""
+        if self.device.type == "cuda":
+            if getattr(self, "pinned", pixels[:0]).shape != pixels.shape:
+                self.pinned = torch.empty(pixels.shape, dtype=pixels.dtype, pin_memory=True)
+            # The batch before has ended, and so has the upload from there.
+            self.pinned.copy_(pixels)
+            pixels = self.pinned.to(self.device, non_blocking=True)
+        return self.model(pixels).cpu()
+
     def run(self, x):
         if self.kind == torch.bfloat16:
             x = x.to(self.kind).to(memory_format=torch.channels_last)
@@ -161,35 +225,45 @@ class Worker:
         features = torch.cat([self.run(squares) for squares in batches(files, batch)])
         return {"seconds": self.elapsed(), "written": pathlib.Path(into).write_bytes(features.numpy().tobytes())}
 
-    def model_alone(self, count, batch):
-        x = torch.zeros(batch, 3, 224, 224)
+    def model_alone(self, count, batch, pixels=None, into=None):
+        if pixels is None:
+            x = torch.zeros(batch, 3, 224, 224)
+            for _ in range(-(-count // batch)):
+                self.run(x)
+            return None
+        x = torch.from_numpy(np.fromfile(pixels, np.uint8)).view(batch, 224, 224, 3)
+        self.started = time.perf_counter()
         for _ in range(-(-count // batch)):
-            self.run(x)
+            features = self.features_of(x)
+        self.wait()
+        return {"seconds": self.elapsed(), "written": pathlib.Path(into).write_bytes(features.numpy().tobytes())}
 
     def captioner(self, config, vocabulary, weights):
         from safetensors.torch import load_file
 
         self.words = pathlib.Path(vocabulary).read_text().split()
-        self.captioner_weights = load_file(weights)
+        self.captioner_weights = load_file(weights, device=str(self.device))
         w = self.captioner_weights
         # What each word gives the LSTM's gates, once for all.
         self.word_gates = F.linear(
             w["word_embedding.weight"], w["lstm.weight_ih"], w["lstm.bias_ih"] + w["lstm.bias_hh"]
         )
 
-    def beam(self, features, decoding):
+    def beam(self, features, decoding, repeats=1):
         values = array.array("f", pathlib.Path(features).read_bytes())
         features = torch.tensor(values).view(-1, DIMENSIONS)
         self.started = time.perf_counter()
-        found = self.search(features, decoding["beam"], decoding["max_tokens"])
-        captions = [" ".join(self.words[token] for token in tokens) for tokens in found]
+        for _ in range(repeats):
+            found = self.search(features.to(self.device), decoding["beam"], decoding["max_tokens"])
+            captions = [" ".join(self.words[token] for token in tokens) for tokens in found]
+        self.wait()
         return {"seconds": self.elapsed(), "captions": captions}
 
     def search(self, features, width, steps):
         """The best caption of each picture: beam search without length penalty, for all at once; what is
         decided leaves the batch."""
         w = self.captioner_weights
-        pictures = len(features)
+        pictures, on = len(features), {"device": self.device}
         hidden = w["lstm.weight_hh"].size(1)
 
         def cell(gates, c):
@@ -199,36 +273,39 @@ class Worker:
 
         image = F.linear(features, w["image_embedding.weight"], w["image_embedding.bias"])
         gates = F.linear(image, w["lstm.weight_ih"], w["lstm.bias_ih"] + w["lstm.bias_hh"])
-        h, c = cell(gates, torch.zeros(pictures, hidden))
+        h, c = cell(gates, torch.zeros(pictures, hidden, **on))
 
         def likeliest(tokens, h, c, first):
             h, c = cell(torch.addmm(self.word_gates[tokens], h, w["lstm.weight_hh"].t()), c)
             log_probs = F.linear(h, w["output.weight"], w["output.bias"]).log_softmax(-1)
-            log_probs[:, [START, UNK, END] if first else [START, UNK]] = -torch.inf
+            # One by one: indices would have to go to a GPU first.
+            for never in (START, UNK, END) if first else (START, UNK):
+                log_probs[:, never] = -torch.inf
             return h, c, *log_probs.topk(width, -1)
 
-        h, c, live, token = likeliest(torch.full((pictures,), START), h, c, True)
+        h, c, live, token = likeliest(torch.full((pictures,), START, **on), h, c, True)
         h, c = h.repeat_interleave(width, 0), c.repeat_interleave(width, 0)
-        tokens = torch.full((pictures, width, steps), END)
+        tokens = torch.full((pictures, width, steps), END, **on)
         tokens[:, :, 0] = token
-        finished = torch.full((pictures, width), -torch.inf)
-        finished_tokens = torch.full((pictures, width, steps), END)
-        open_pictures = torch.arange(pictures)
+        finished = torch.full((pictures, width), -torch.inf, **on)
+        finished_tokens = torch.full((pictures, width, steps), END, **on)
+        open_pictures = torch.arange(pictures, **on)
         best = [None] * pictures
 
         def leave(which):
             """Notes the best captions of the pictures at these places."""
-            for place in which.tolist():
-                done = finished[place, 0] > -torch.inf
-                row = (finished_tokens if done else tokens)[place, 0].tolist()
-                best[open_pictures[place]] = row[: row.index(END)] if END in row else row
+            done = finished[which, :1] > -torch.inf
+            rows = torch.where(done, finished_tokens[which, 0], tokens[which, 0])
+            # All at once: a GPU is waited for each time.
+            for picture, row in zip(open_pictures[which].tolist(), rows.tolist()):
+                best[picture] = row[: row.index(END)] if END in row else row
 
         for step in range(1, steps):
             h, c, log_probs, token = likeliest(token.reshape(-1), h, c, False)
             count = len(open_pictures)
             summed = (live.view(count, width, 1) + log_probs.view(count, width, width)).view(count, -1)
             token = token.view(count, -1)
-            parents = torch.arange(width).repeat_interleave(width).expand(count, -1)
+            parents = torch.arange(width, **on).repeat_interleave(width).expand(count, -1)
             ends = token == END
             histories = torch.cat([finished_tokens, tokens.repeat_interleave(width, 1)], 1)
             finished, places = torch.cat([finished, summed.masked_fill(~ends, -torch.inf)], 1).topk(width, 1)
@@ -237,7 +314,7 @@ class Worker:
             token, parents = token.gather(1, places), parents.gather(1, places)
             tokens = tokens.gather(1, parents[:, :, None].expand(-1, -1, steps))
             tokens[:, :, step] = token
-            rows = (torch.arange(count)[:, None] * width + parents).view(-1)
+            rows = (torch.arange(count, **on)[:, None] * width + parents).view(-1)
             h, c = h[rows], c[rows]
             # Sums of logarithms only fall.
             decided = live[:, 0] <= finished[:, -1]
@@ -249,7 +326,7 @@ class Worker:
                 finished, finished_tokens, open_pictures = finished[kept], finished_tokens[kept], open_pictures[kept]
                 if not len(open_pictures):
                     return best
-        leave(torch.arange(len(open_pictures)))
+        leave(torch.arange(len(open_pictures), **on))
         return best
 
     def cache_write(self, features, dims, out):
@@ -286,7 +363,7 @@ class Worker:
 
     def answer(self, request):
         do = request.pop("do").replace("-", "_")
-        work = getattr(self, {"model": "model_alone"}.get(do, do))
+        work = getattr(self, {"model": "model_alone", "device": "use"}.get(do, do))
         self.started = time.perf_counter()
         answer = work(**request)
         return answer or {"seconds": self.elapsed()}

@@ -51,8 +51,9 @@ pub trait Encoder: Send {
     /// # Errors
     ///
     /// Those of [`encode`](Self::encode), of either step.
-    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
-        Ok(Underway::done(self.encode(pictures)?))
+    fn begin(&self, pictures: Vec<Vec<u8>>) -> Result<Underway, EncoderError> {
+        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+        Ok(Underway::done(self.encode(&pictures)?))
     }
 }
 

@@ -99,24 +99,26 @@ impl Encoder for Several {
     }
 
     fn encode(&self, pictures: &[&[u8]]) -> Result<Vec<f32>, EncoderError> {
-        self.begin(pictures)?.get()
+        let pictures = pictures.iter().map(|picture| picture.to_vec());
+        self.begin(pictures.collect())?.get()
     }
 
-    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
+    fn begin(&self, pictures: Vec<Vec<u8>>) -> Result<Underway, EncoderError> {
         let team = &self.teams[self.next.get()];
         self.next.set((self.next.get() + 1) % self.teams.len());
-        let share = pictures.len().div_ceil(team.len()).max(1);
-        let answers: Vec<_> = team
-            .iter()
-            .zip(pictures.chunks(share))
-            .map(|(worker, share)| {
-                let pictures: Vec<Vec<u8>> = share.iter().map(|picture| picture.to_vec()).collect();
-                worker.ask(move |encoder| {
-                    let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
-                    encoder.encode(&pictures)
-                })
-            })
-            .collect();
+        let share = pictures.len().div_ceil(team.len());
+        let mut rest = pictures.into_iter();
+        let mut answers = Vec::new();
+        for worker in team {
+            let pictures: Vec<Vec<u8>> = rest.by_ref().take(share).collect();
+            if pictures.is_empty() {
+                break;
+            }
+            answers.push(worker.ask(move |encoder| {
+                let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+                encoder.encode(&pictures)
+            }));
+        }
         Ok(Underway::begun(move || {
             let mut features = Vec::new();
             for answer in answers {
@@ -173,12 +175,13 @@ mod tests {
         Box::new(move || Ok(Box::new(encoder)))
     }
 
-    fn pictures(values: std::ops::Range<u8>) -> Vec<[u8; 3]> {
-        values.map(|value| [value; 3]).collect()
+    fn pictures(values: std::ops::Range<u8>) -> Vec<Vec<u8>> {
+        values.map(|value| vec![value; 3]).collect()
     }
 
-    fn refs(pictures: &[[u8; 3]]) -> Vec<&[u8]> {
-        pictures.iter().map(<[u8; 3]>::as_slice).collect()
+    fn encode(several: &Several, values: std::ops::Range<u8>) -> Result<Vec<f32>, EncoderError> {
+        let pictures = pictures(values);
+        several.encode(&pictures.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
     #[test]
@@ -188,7 +191,7 @@ mod tests {
         assert_eq!((several.id(), several.dimensions()), ("one", 1));
         for count in [0, 1, 2, 3, 4, 8, 64] {
             let expected: Vec<f32> = (0..count).map(f32::from).collect();
-            let found = several.encode(&refs(&pictures(0..count))).unwrap();
+            let found = encode(&several, 0..count).unwrap();
             assert_eq!(found, expected);
         }
     }
@@ -196,7 +199,7 @@ mod tests {
     #[test]
     fn batches_that_are_under_way_together_are_not_mixed_up() {
         let several = Several::new(vec![vec![make("one", 255)], vec![make("one", 255)]]).unwrap();
-        let begin = |values: std::ops::Range<u8>| several.begin(&refs(&pictures(values))).unwrap();
+        let begin = |values: std::ops::Range<u8>| several.begin(pictures(values)).unwrap();
         let (first, second, third) = (begin(0..3), begin(5..6), begin(7..9));
         assert_eq!(third.get().unwrap(), [7.0, 8.0]);
         drop(second);
@@ -206,12 +209,9 @@ mod tests {
     #[test]
     fn a_device_that_fails_is_told_and_mixes_up_nothing() {
         let several = Several::new(vec![vec![make("one", 255), make("one", 10)]]).unwrap();
-        let error = several.encode(&refs(&pictures(0..20))).unwrap_err();
+        let error = encode(&several, 0..20).unwrap_err();
         assert!(matches!(error, EncoderError::Device(_)), "{error}");
-        assert_eq!(
-            several.encode(&refs(&pictures(0..4))).unwrap(),
-            [0.0, 1.0, 2.0, 3.0]
-        );
+        assert_eq!(encode(&several, 0..4).unwrap(), [0.0, 1.0, 2.0, 3.0]);
     }
 
     #[test]

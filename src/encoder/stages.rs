@@ -123,10 +123,13 @@ impl Stages {
                 *staging = staging.f_pin_memory(self.device)?;
             }
         }
-        for (index, picture) in pictures.iter().enumerate() {
-            let picture =
-                Tensor::f_from_data_size(picture, &[height, width, channels], Kind::Uint8)?;
-            staging.f_get(index as i64)?.f_copy_(&picture)?;
+        // SAFETY: so many bytes lie there one after another, and only this call knows the tensor.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(staging.data_ptr().cast::<u8>(), staging.numel())
+        };
+        let picture_bytes = (height * width * channels) as usize;
+        for (place, picture) in bytes.chunks_exact_mut(picture_bytes).zip(pictures) {
+            place.copy_from_slice(picture);
         }
         staging
             .f_narrow(0, 0, count)?

@@ -101,7 +101,6 @@ impl<'a> EncodingStage<'a> {
                 pictures.push(pixels);
             }
         }
-        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
         let features = if pictures.is_empty() {
             // Then a night's encoder need not even be read.
             Underway::done(Vec::new())
@@ -109,7 +108,7 @@ impl<'a> EncodingStage<'a> {
             let encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
             self.live
                 .encode
-                .time(pictures.len(), || encoder.begin(&pictures))?
+                .time(pictures.len(), || encoder.begin(pictures))?
         };
         Ok(Begun {
             items,

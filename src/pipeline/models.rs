@@ -97,7 +97,7 @@ impl Encoder for DeferredEncoder {
         self.loaded()?.encode(pictures)
     }
 
-    fn begin(&self, pictures: &[&[u8]]) -> Result<Underway, EncoderError> {
+    fn begin(&self, pictures: Vec<Vec<u8>>) -> Result<Underway, EncoderError> {
         self.loaded()?.begin(pictures)
     }
 }
@@ -217,7 +217,7 @@ mod tests {
             ("known", 1, 0)
         );
         assert_eq!(encoder.encode(&[&[0], &[0]]).unwrap(), [1.0, 1.0]);
-        assert_eq!(encoder.begin(&[&[0]]).unwrap().get().unwrap(), [1.0]);
+        assert_eq!(encoder.begin(vec![vec![0]]).unwrap().get().unwrap(), [1.0]);
         assert_eq!(loads.load(Ordering::Relaxed), 1);
     }
 
