@@ -199,7 +199,7 @@ def arguments():
     parser.add_argument("--cores", help="such as 0,1; all by default")
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda:N for the table of the GPU")
-    parser.add_argument("--device-batch", type=int, default=64, help="in the table of the GPU; 64 is annotate's")
+    parser.add_argument("--device-batch", type=int, default=256, help="in the table of the GPU; 256 is what annotate takes for one")
     parser.add_argument("--device-images", type=int, help="of its whole runs: 20000 by default, 64 on the CPU")
     parser.add_argument("--budget", type=float, help="seconds for the table of the GPU: 330 by default on a GPU")
     names = [row[0] for row in TABLE]
