@@ -118,7 +118,7 @@ impl Stages {
         let (room, height, width, channels) = staging.size4()?;
         if room < count {
             let size = [count, height, width, channels];
-            *staging = Tensor::f_empty(size, (Kind::Uint8, Device::Cpu))?;
+            *staging = Tensor::f_zeros(size, (Kind::Uint8, Device::Cpu))?;
             if let Device::Cuda(_) = self.device {
                 *staging = staging.f_pin_memory(self.device)?;
             }

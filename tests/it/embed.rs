@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::{Array, AsArray};
 use arrow::ipc::reader::FileReader;
-use showtell::archive::{Hidden, Limits, WalkConfig};
+use showtell::archive::{Hidden, ImageId, Limits, WalkConfig};
 use showtell::cache::{Cache, Precision, Spec};
 use showtell::encoder::preprocess::Preprocess;
-use showtell::encoder::{Encoder, EncoderError};
+use showtell::encoder::{Encoder, EncoderError, Underway};
 use showtell::nightly::{Counts, Guards, ModelSource, RunSummary};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig, forecast};
 
@@ -26,6 +26,8 @@ const DIMS: usize = 3;
 struct Mean {
     preprocess: Preprocess,
     pictures: Arc<AtomicUsize>,
+    /// Whether features are computed when they are asked for, as on a device of their own.
+    late: bool,
 }
 
 impl Encoder for Mean {
@@ -49,6 +51,15 @@ impl Encoder for Mean {
         };
         Ok(pictures.iter().flat_map(mean).collect())
     }
+
+    fn begin(&self, pictures: Vec<Vec<u8>>) -> Result<Underway, EncoderError> {
+        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+        let features = self.encode(&pictures)?;
+        Ok(match self.late {
+            true => Underway::begun(move || Ok(features)),
+            false => Underway::done(features),
+        })
+    }
 }
 
 struct Embedding {
@@ -60,12 +71,17 @@ struct Embedding {
 impl Embedding {
     /// Of ten samples and a file that is none.
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    fn with(late: bool) -> Self {
         let archive = Archive::of_samples();
         fs::write(archive.photo("broken.jpg"), "minutes of the meeting").unwrap();
         let pictures = Arc::default();
         let encoder = Mean {
             preprocess: Preprocess::torchvision_vgg16(),
             pictures: Arc::clone(&pictures),
+            late,
         };
         let models = Models {
             encoder: Box::new(encoder),
@@ -125,12 +141,16 @@ impl Embedding {
     }
 
     fn features(&self) -> usize {
+        self.cache().len()
+    }
+
+    fn cache(&self) -> Cache {
         let spec = Spec {
             encoder_id: ENCODER.to_owned(),
             dims: DIMS,
             precision: Precision::default(),
         };
-        Cache::peek(&self.archive.layout(), spec).unwrap().len()
+        Cache::peek(&self.archive.layout(), spec).unwrap()
     }
 
     fn list(&self) -> std::path::PathBuf {
@@ -218,6 +238,22 @@ fn what_is_known_of_files_is_never_taken_for_features() {
     assert!(summary.warnings[0].contains("files.arrow"), "{summary:?}");
     let (counts, pictures) = night.run();
     assert_eq!((counts.unchanged, pictures), (11, 0));
+}
+
+#[test]
+fn features_that_come_late_are_those_of_their_pictures() {
+    let nights = [false, true].map(|late| {
+        let night = Embedding::with(late);
+        assert_eq!(night.run().1, 10);
+        night
+    });
+    let ids: Vec<ImageId> = samples()
+        .iter()
+        .map(|sample| ImageId::of(&fs::read(sample).unwrap()))
+        .collect();
+    let [at_once, late] = nights.map(|night| night.cache().get(&ids));
+    assert_eq!(at_once, late);
+    assert_eq!(late.iter().flatten().count(), 10);
 }
 
 #[test]
