@@ -124,15 +124,10 @@ impl Choice {
     ///
     /// When the device fails.
     fn best(&self, logits: &Tensor, top: usize) -> Result<Vec<Vec<Candidate>>, TchError> {
-        let logits = logits
-            .f_to_device(Device::Cpu)?
-            .f_to_kind(Kind::Float)?
-            .f_contiguous()?;
-        // SAFETY: as many f32 as it says lie there, and it outlives the slice.
-        let values =
-            unsafe { std::slice::from_raw_parts(logits.data_ptr().cast::<f32>(), logits.numel()) };
         let top = top.min(self.words);
-        Ok(likeliest(values, self.words, &WITHHELD, top))
+        with_numbers(logits, |logits| {
+            likeliest(logits, self.words, &WITHHELD, top)
+        })
     }
 
     /// The same on the device: log-probabilities and tokens, each `[rows, top]`, or as many as there are words.
@@ -157,6 +152,25 @@ impl Choice {
             .f_add(withheld)?
             .f_topk(top.min(self.words) as i64, -1, true, true)
     }
+}
+
+/// What `read` makes of the numbers of a tensor, as f32, row by row.
+///
+/// # Errors
+///
+/// When they cannot be fetched.
+pub fn with_numbers<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R, TchError> {
+    let tensor = tensor
+        .f_to_device(Device::Cpu)?
+        .f_to_kind(Kind::Float)?
+        .f_contiguous()?;
+    if tensor.numel() == 0 {
+        return Ok(read(&[]));
+    }
+    // SAFETY: as many f32 as it says lie there, and it outlives what reads them.
+    let numbers =
+        unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
+    Ok(read(numbers))
 }
 
 /// The hypotheses of each picture as beams in words.

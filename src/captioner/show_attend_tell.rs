@@ -15,6 +15,7 @@
 //! ```
 
 mod layers;
+mod score;
 mod step;
 
 use std::path::Path;

@@ -7,8 +7,9 @@ use std::cell::RefCell;
 
 use tch::{Kind, TchError, Tensor};
 
+use super::score::scores;
 use super::{Gaze, Layers, Regions, State};
-use crate::captioner::candidates::{LanguageModel, Search};
+use crate::captioner::candidates::{LanguageModel, Search, with_numbers};
 use crate::captioner::mixed::lstm_from_gates;
 use crate::captioner::word_gates::WordGates;
 use crate::encoder::fused::Linear;
@@ -68,34 +69,32 @@ impl Prepared {
         })
     }
 
-    /// The weight of each region, `[rows, regions]`. `projected`: `[rows or 1, regions, attention]`, `from_state`:
-    /// `[rows, attention]`.
-    fn look(&self, projected: &Tensor, from_state: &Tensor) -> Result<Tensor, TchError> {
-        let weights = projected
-            .f_add(&from_state.f_unsqueeze(1)?)?
-            .f_tanh_()?
-            .f_linear(&self.score, None::<&Tensor>)?
-            .f_squeeze_dim(-1)?
-            .f_softmax(-1, Kind::Float)?;
-        self.gaze.settled(&weights)
-    }
-
-    /// What each row sees, `[rows, channels]`, before its gate: picture by picture, since what is known of a
-    /// picture's regions fits a processor's cache, and need not be copied for each of its rows.
+    /// What each row sees, `[rows, channels]`, before its gate, on a CPU: picture by picture, since what is known of
+    /// a picture's regions fits its cache, and need not be copied for each of its rows.
     fn see_by_picture(
         &self,
         regions: &Regions,
         pictures: &[i64],
         from_state: &Tensor,
     ) -> Result<Tensor, TchError> {
+        let count = regions.projected.size()[1];
+        let scores = with_numbers(&regions.projected, |projected| {
+            with_numbers(from_state, |from_state| {
+                with_numbers(&self.score, |weight| {
+                    scores(projected, from_state, pictures, weight, count as usize)
+                })
+            })
+        })???;
+        let weights = Tensor::f_from_slice(&scores)?
+            .f_view([pictures.len() as i64, count])?
+            .f_softmax(-1, Kind::Float)?;
+        let gaze = self.gaze.settled(&weights)?;
         let mut seen = Vec::new();
         let mut first = 0;
         for rows in pictures.chunk_by(|a, b| a == b) {
-            let (picture, count) = (rows[0], rows.len() as i64);
-            let projected = regions.projected.f_narrow(0, picture, 1)?;
-            let gaze = self.look(&projected, &from_state.f_narrow(0, first, count)?)?;
-            seen.push(gaze.f_matmul(&regions.annotations.f_select(0, picture)?)?);
-            first += count;
+            let gaze = gaze.f_narrow(0, first, rows.len() as i64)?;
+            seen.push(gaze.f_matmul(&regions.annotations.f_select(0, rows[0])?)?);
+            first += rows.len() as i64;
         }
         Tensor::f_cat(&seen, 0)
     }
@@ -107,9 +106,16 @@ impl Prepared {
         pictures: &Tensor,
         from_state: &Tensor,
     ) -> Result<Tensor, TchError> {
-        let projected = regions.projected.f_index_select(0, pictures)?;
+        let weights = regions
+            .projected
+            .f_index_select(0, pictures)?
+            .f_add_(&from_state.f_unsqueeze(1)?)?
+            .f_tanh_()?
+            .f_linear(&self.score, None::<&Tensor>)?
+            .f_squeeze_dim(-1)?
+            .f_softmax(-1, Kind::Float)?;
         let annotations = regions.annotations.f_index_select(0, pictures)?;
-        let gaze = self.look(&projected, from_state)?;
+        let gaze = self.gaze.settled(&weights)?;
         gaze.f_unsqueeze(1)?.f_bmm(&annotations)?.f_squeeze_dim(1)
     }
 }
