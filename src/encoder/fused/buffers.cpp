@@ -40,15 +40,22 @@ class Keeping final : public c10::Allocator {
 
     void *take(size_t bytes) {
         std::lock_guard<std::mutex> guard(mutex);
+        // The smallest that is large enough, and of those the one used last. The last batch has fewer
+        // pictures than the others and needs no buffers of its own; those that are much larger are
+        // kept for whoever needs them.
+        auto best = kept.end();
         for (auto found = kept.begin(); found != kept.end(); ++found) {
-            auto [size, buffer] = *found;
-            // One that is much larger is kept for whoever needs it.
-            if (bytes <= size && size <= bytes + bytes / 8) {
-                kept.erase(found);
-                kept_bytes -= size;
-                in_use.emplace(buffer, size);
-                return buffer;
+            size_t size = found->first;
+            if (bytes <= size && size / 4 <= bytes && (best == kept.end() || size < best->first)) {
+                best = found;
             }
+        }
+        if (best != kept.end()) {
+            auto [size, buffer] = *best;
+            kept.erase(best);
+            kept_bytes -= size;
+            in_use.emplace(buffer, size);
+            return buffer;
         }
         void *buffer = c10::alloc_cpu(bytes);
         in_use.emplace(buffer, bytes);
