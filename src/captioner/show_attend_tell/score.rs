@@ -75,8 +75,8 @@ const BOUND: f32 = 7.905_311;
 /// (<https://gitlab.com/libeigen/eigen>, generic packet math functions).
 const ABOVE: [f32; 7] = [
     -2.760_768_5e-16,
-    2.000_187_9e-13,
-    -8.604_671_5e-11,
+    2.000_188e-13,
+    -8.604_672e-11,
     5.122_297e-8,
     1.485_722_4e-5,
     6.372_619_3e-4,

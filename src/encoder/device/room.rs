@@ -26,11 +26,16 @@ impl Room {
     /// For as many pictures as the free memory of `device` lets expect, if each takes `bytes`; for any number
     /// where nobody can tell.
     pub fn of(device: Device, bytes: u64) -> Self {
-        let most = match free_memory(device) {
-            Some(free) => usize::try_from(free / bytes.max(1)).unwrap_or(usize::MAX),
-            None => usize::MAX,
+        let Some(free) = free_memory(device) else {
+            return Room::new(usize::MAX);
         };
-        tracing::debug!(?device, most, "pictures that go through it together");
+        let most = usize::try_from(free / bytes.max(1)).unwrap_or(usize::MAX);
+        tracing::debug!(
+            ?device,
+            free,
+            most,
+            "pictures that it has room for together"
+        );
         Room::new(most)
     }
 
