@@ -117,6 +117,27 @@ impl Conclusion<'_> {
         let aside = aside.iter().map(|run_id| {
             format!("the rows of {run_id}, which was interrupted, are set aside too")
         });
-        damaged.chain(aside).collect()
+        damaged.chain(aside).chain(self.nothing_found()).collect()
+    }
+
+    /// That there was no image at all: more likely a wrong directory than an empty archive.
+    fn nothing_found(&self) -> Option<String> {
+        let counts = self.live.counts();
+        if counts.found > 0 || !self.live.walked.load(Ordering::Relaxed) {
+            return None;
+        }
+        let roots = self.config.walk.roots.iter();
+        let roots: Vec<_> = roots.map(|root| root.display().to_string()).collect();
+        let mut text = format!("no image was found below {}", roots.join(", "));
+        if counts.not_images > 0 {
+            text += &format!("; other files: {}", counts.not_images);
+        }
+        if counts.skipped > 0 {
+            text += &format!(
+                "; left out as hidden, excluded, links out of the directory or special files: {}",
+                counts.skipped
+            );
+        }
+        Some(text)
     }
 }

@@ -275,11 +275,22 @@ fn a_folder_of_odd_and_broken_files_becomes_rows() {
 }
 
 #[test]
-fn an_empty_archive_gives_an_empty_table() {
+fn an_empty_archive_gives_an_empty_table_and_a_warning() {
     let archive = Archive::empty();
-    archive.annotate(&[], 0);
+    fs::write(archive.photo("notes.txt"), "minutes of the meeting").unwrap();
+    std::os::unix::fs::symlink(&samples()[0], archive.photo("elsewhere.png")).unwrap();
+    let output = archive.annotate(&["--quiet"], 0);
     assert!(archive.layout().snapshot().is_file());
     assert_eq!(archive.last_run().counts.found, 0);
+    let warning = String::from_utf8_lossy(&output.stderr);
+    let expected = [
+        "no image was found below",
+        "other files: 1",
+        "links out of the directory",
+    ];
+    for part in expected {
+        assert!(warning.contains(part), "{warning}");
+    }
 }
 
 #[test]

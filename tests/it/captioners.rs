@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use showtell::captioner::model::Model;
 use showtell::captioner::show_attend_tell::{Gaze, ShowAttendTell, ShowAttendTellConfig};
 use showtell::captioner::show_tell::{ShowTell, ShowTellConfig};
 use showtell::captioner::vocabulary::{END, START, Vocabulary};
@@ -181,6 +182,24 @@ fn show_and_tell_finds_what_the_plainest_search_finds() {
     let model = ShowTell::load(&golden.config, words, &weights, Device::Cpu).unwrap();
     check_search(&golden, &model);
     check_search(&golden, &model.searching(Search::OnDevice));
+}
+
+#[test]
+fn devices_share_the_captions_of_a_batch() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/models/demo");
+    let model = Model::open(&folder).unwrap();
+    let [one, two] = [1, 2].map(|count| model.captioner_on(&vec![Device::Cpu; count]).unwrap());
+    assert_eq!((one.id(), one.dimensions()), (two.id(), two.dimensions()));
+    let features: Vec<f32> = (0..7 * one.dimensions())
+        .map(|at| (at as f32 * 0.7).sin().max(0.0))
+        .collect();
+    let decoding = model.config.decoding;
+    let [expected, found] = [one, two].map(|model| model.caption(&features, &decoding).unwrap());
+    assert_eq!((expected.len(), found.len()), (7, 7));
+    for (expected, found) in expected.iter().flatten().zip(found.iter().flatten()) {
+        assert_eq!(expected.caption, found.caption);
+        assert!((expected.score - found.score).abs() < 1e-4);
+    }
 }
 
 /// As in the golden script.
