@@ -1,7 +1,7 @@
 """Compares showtell's full-size VGG-16 with torchvision's, and embeds a directory of your own JPEGs.
 
     pip install torch==2.11.0 torchvision==0.26.0 pyarrow blake3
-    python full_size.py path/to/showtell DIRECTORY_OF_JPEGS [--weights FILE] [--compare 12]
+    python full_size.py path/to/showtell DIRECTORY_OF_JPEGS [--weights FILE] [--compare 12] [--device cuda:0]
 
 Without weights a torchvision vgg16 with random ones is made and saved, in both .pth formats; the
 comparison does not need the trained ones. fc7 after its ReLU is compared in fp32 on the first few
@@ -41,6 +41,7 @@ def arguments():
     parser.add_argument("directory", type=pathlib.Path)
     parser.add_argument("--weights", type=pathlib.Path, help="of torchvision's layout, .pth")
     parser.add_argument("--compare", type=int, default=12, help="how many images torchvision looks at")
+    parser.add_argument("--device", default="auto", help="which showtell computes on, such as cuda:0")
     return parser.parse_args()
 
 
@@ -54,10 +55,10 @@ def expected(model, square):
         return model.classifier[:5](torch.flatten(model.avgpool(model.features(x[None])), 1))[0]
 
 
-def embed(showtell, directory, out, weights):
+def embed(showtell, directory, out, weights, device):
     """The features that showtell keeps, by the BLAKE3 of their file, and how they name their encoder."""
     command = [showtell, "embed", directory, "--out", out, "--weights", weights]
-    subprocess.run([*command, "--precision", "fp32", "--full-precision-cache"], check=True)
+    subprocess.run([*command, "--device", device, "--precision", "fp32", "--full-precision-cache"], check=True)
     features, encoders = {}, set()
     for part in sorted(out.glob("embeddings/*/*.parquet")):
         table = pq.read_table(part)
@@ -105,7 +106,7 @@ def main():
         squares.mkdir()
         for file in chosen:
             photograph(file).resize((256, 256)).save(squares / f"{file.stem}.png")
-        features, encoders = embed(options.showtell, squares, scratch / "out-squares", legacy)
+        features, encoders = embed(options.showtell, squares, scratch / "out-squares", legacy, options.device)
         compare(
             "from pixels on",
             [
@@ -116,7 +117,7 @@ def main():
         )
 
         started = time.monotonic()
-        features, same_encoders = embed(options.showtell, options.directory, scratch / "out", zipped)
+        features, same_encoders = embed(options.showtell, options.directory, scratch / "out", zipped, options.device)
         seconds = time.monotonic() - started
         assert same_encoders == encoders, f"one network, but encoders {encoders} and {same_encoders}"
         compare(
