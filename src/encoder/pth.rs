@@ -16,9 +16,11 @@ use zip::ZipArchive;
 
 use super::weights::{Weights, first_line};
 
+mod input;
 mod pickle;
 
-use pickle::{Input, Pickle, Strided, Value};
+use input::Input;
+use pickle::{Pickle, Strided, Value};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
 const PROTOCOL: i128 = 1001;
