@@ -1,5 +1,7 @@
 //! What captioners share around the search: logits -> candidates, hypotheses -> beams.
 
+use std::ops::Deref;
+
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::beam::{self, Candidate, Extend, Hypothesis, Step};
@@ -125,9 +127,8 @@ impl Choice {
     /// When the device fails.
     fn best(&self, logits: &Tensor, top: usize) -> Result<Vec<Vec<Candidate>>, TchError> {
         let top = top.min(self.words);
-        with_numbers(logits, |logits| {
-            likeliest(logits, self.words, &WITHHELD, top)
-        })
+        let logits = Numbers::of(logits)?;
+        Ok(likeliest(&logits, self.words, &WITHHELD, top))
     }
 
     /// The same on the device: log-probabilities and tokens, each `[rows, top]`, or as many as there are words.
@@ -154,23 +155,31 @@ impl Choice {
     }
 }
 
-/// What `read` makes of the numbers of a tensor, as f32, row by row.
-///
-/// # Errors
-///
-/// When they cannot be fetched.
-pub fn with_numbers<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R, TchError> {
-    let tensor = tensor
-        .f_to_device(Device::Cpu)?
-        .f_to_kind(Kind::Float)?
-        .f_contiguous()?;
-    if tensor.numel() == 0 {
-        return Ok(read(&[]));
+/// The numbers of a tensor, as f32 on the CPU, row by row.
+pub struct Numbers(Tensor);
+
+impl Numbers {
+    /// Copies nothing if they lie there so already.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be fetched.
+    pub fn of(tensor: &Tensor) -> Result<Self, TchError> {
+        let on_cpu = tensor.f_to_device(Device::Cpu)?;
+        Ok(Numbers(on_cpu.f_to_kind(Kind::Float)?.f_contiguous()?))
     }
-    // SAFETY: as many f32 as it says lie there, and it outlives what reads them.
-    let numbers =
-        unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>(), tensor.numel()) };
-    Ok(read(numbers))
+}
+
+impl Deref for Numbers {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        if self.0.numel() == 0 {
+            return &[];
+        }
+        // SAFETY: as many f32 as it says lie there, for as long as the tensor is held.
+        unsafe { std::slice::from_raw_parts(self.0.data_ptr().cast::<f32>(), self.0.numel()) }
+    }
 }
 
 /// The hypotheses of each picture as beams in words.

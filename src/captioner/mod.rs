@@ -160,10 +160,8 @@ pub enum CaptionerError {
          and time; if they were replaced on purpose, run again with --verify"
     )]
     NotAsRecorded { expected: String, found: String },
-    #[error("cannot start a thread for a device")]
-    NoWorker(#[source] std::io::Error),
-    #[error("the thread of a device has ended early")]
-    WorkerEnded,
+    #[error(transparent)]
+    Worker(#[from] crate::encoder::device::workers::WorkerError),
     #[error("the captioner was given {found} features, not a multiple of {dimensions}")]
     WrongFeatures { dimensions: usize, found: usize },
     #[error("the device failed")]

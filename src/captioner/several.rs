@@ -1,10 +1,10 @@
 //! Captioners of the same weights, each on a device and in a thread of its own, that share every batch.
 
 use super::{Attention, Beam, Captioner, CaptionerError, Decoding};
-use crate::encoder::device::workers::{Making, Worker};
+use crate::encoder::device::workers::{self, Worker, WorkerError};
 
 /// Makes a captioner, in the thread that will use it.
-pub type Make = Box<dyn FnOnce() -> Result<Box<dyn Captioner>, CaptionerError> + Send>;
+pub type Make = workers::Make<dyn Captioner, CaptionerError>;
 
 /// See the [module](self).
 pub struct Several {
@@ -20,45 +20,27 @@ impl Several {
     ///
     /// The first worker's that has one; when the makes give different captioners.
     pub fn new(makes: Vec<Make>) -> Result<Self, CaptionerError> {
-        let start = |(index, make): (usize, Make)| {
-            Worker::start(format!("caption {index}"), make).map_err(CaptionerError::NoWorker)
-        };
-        let started: Vec<Making<_, _>> = makes
-            .into_iter()
-            .enumerate()
-            .map(start)
-            .collect::<Result<_, _>>()?;
-        let made = |making: Making<_, _>| {
-            making
-                .wait()
-                .map_err(|error| error.unwrap_or(CaptionerError::WorkerEnded))
-        };
-        let workers: Vec<Worker<dyn Captioner>> =
-            started.into_iter().map(made).collect::<Result<_, _>>()?;
-        let described = workers
-            .iter()
-            .map(|worker| {
-                let answer =
-                    worker.ask(|captioner| (captioner.id().to_owned(), captioner.dimensions()));
-                answer.recv().map_err(|_| CaptionerError::WorkerEnded)
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let (id, dimensions) = described
-            .first()
-            .cloned()
-            .ok_or(CaptionerError::WorkerEnded)?;
-        match described.into_iter().find(|(other, _)| *other != id) {
-            Some((found, _)) => Err(CaptionerError::NotAsRecorded {
-                expected: id,
-                found,
-            }),
-            None => Ok(Several {
-                id,
-                dimensions,
-                workers,
-            }),
+        let workers = workers::start("caption", makes)?;
+        let mut described = Vec::new();
+        for worker in &workers {
+            described.push(worker.ask(describe).wait()?);
         }
+        let (id, dimensions) = described.first().cloned().ok_or(WorkerError::Ended)?;
+        if let Some((found, _)) = described.into_iter().find(|(other, _)| *other != id) {
+            let expected = id;
+            return Err(CaptionerError::NotAsRecorded { expected, found });
+        }
+        Ok(Several {
+            id,
+            dimensions,
+            workers,
+        })
     }
+}
+
+/// What a worker tells of its captioner.
+fn describe(captioner: &(dyn Captioner + 'static)) -> (String, usize) {
+    (captioner.id().to_owned(), captioner.dimensions())
 }
 
 impl Captioner for Several {
@@ -89,7 +71,7 @@ impl Captioner for Several {
             .collect();
         let mut beams = Vec::with_capacity(pictures);
         for answer in answers {
-            beams.extend(answer.recv().map_err(|_| CaptionerError::WorkerEnded)??);
+            beams.extend(answer.wait()??);
         }
         Ok(beams)
     }
@@ -100,9 +82,9 @@ impl Captioner for Several {
         caption: &str,
     ) -> Result<Option<Attention>, CaptionerError> {
         let (features, caption) = (features.to_vec(), caption.to_owned());
-        let first = self.workers.first().ok_or(CaptionerError::WorkerEnded)?;
+        let first = self.workers.first().ok_or(WorkerError::Ended)?;
         let answer = first.ask(move |captioner| captioner.attention(&features, &caption));
-        answer.recv().map_err(|_| CaptionerError::WorkerEnded)?
+        answer.wait()?
     }
 }
 

@@ -128,14 +128,8 @@ impl ShowAttendTell {
     /// `[pictures, regions, channels]` of plain annotation vectors, picture by picture, region by
     /// region.
     fn annotations(&self, features: &[f32]) -> Result<Tensor, CaptionerError> {
-        let dimensions = self.dimensions();
-        if features.is_empty() || !features.len().is_multiple_of(dimensions) {
-            return Err(CaptionerError::WrongFeatures {
-                dimensions,
-                found: features.len(),
-            });
-        }
-        let pictures = (features.len() / dimensions) as i64;
+        self.check(features)?;
+        let pictures = (features.len() / self.dimensions()) as i64;
         let shape = [pictures, self.config.regions, self.config.channels];
         let features = Tensor::f_from_slice(features)?.f_view(shape)?;
         Ok(features.f_to_device(self.device)?)

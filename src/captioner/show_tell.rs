@@ -196,8 +196,8 @@ impl LanguageModel for Stepper<'_> {
         let model = self.model;
         let mut word_gates = model.word_gates.borrow_mut();
         let words = match model.search {
-            Search::OnHost => word_gates.of_column(tokens)?,
-            Search::OnDevice => word_gates.computed(tokens)?,
+            Search::OnHost => word_gates.of(tokens)?,
+            Search::OnDevice => word_gates.compute(tokens)?,
         };
         let parents = self
             .state

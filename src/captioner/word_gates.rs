@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use tch::{Kind, TchError, Tensor};
 
 use super::candidates::column;
-use super::vocabulary::TokenId;
 
 /// What is kept may take so much, in bytes; the words that are said often are far fewer.
 const ROOM: usize = 64 << 20;
@@ -20,7 +19,7 @@ pub struct WordGates {
     /// `[4 * hidden, embedding]`
     weight: Tensor,
     /// Where in `kept` the gates of a word are.
-    places: HashMap<TokenId, i64>,
+    places: HashMap<i64, i64>,
     /// `[room, 4 * hidden]`, of which as many rows are filled as there are places.
     kept: Tensor,
     /// Words that may be kept.
@@ -49,64 +48,48 @@ impl WordGates {
         })
     }
 
-    /// `[tokens, 4 * hidden]`, without bias.
+    /// `[tokens, 4 * hidden]`, without bias. `tokens`: `[tokens]`, i64; which they are is looked at, so they are best
+    /// on the CPU.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    fn of(&mut self, tokens: &[TokenId]) -> Result<Tensor, TchError> {
-        let mut new: Vec<TokenId> = tokens.to_vec();
-        new.sort_unstable();
-        new.dedup();
-        new.retain(|token| !self.places.contains_key(token));
+    pub fn of(&mut self, tokens: &Tensor) -> Result<Tensor, TchError> {
+        let said = Vec::<i64>::try_from(tokens)?;
+        let mut different = said.clone();
+        different.sort_unstable();
+        different.dedup();
+        let is_new = |token: &&i64| !self.places.contains_key(token);
+        let mut new: Vec<i64> = different.iter().filter(is_new).copied().collect();
         if self.places.len() + new.len() > self.most {
             // Begins anew with the words of this step. Without room for them, nothing is kept.
             self.places.clear();
-            new = tokens.to_vec();
-            new.sort_unstable();
-            new.dedup();
-            if new.len() > self.most {
+            if different.len() > self.most {
                 return self.compute(tokens);
             }
+            new = different;
         }
         if !new.is_empty() {
             self.keep(&new)?;
         }
-        let places = tokens.iter().map(|token| self.places[token]);
+        let places = said.iter().map(|token| self.places[token]);
         self.kept
             .f_index_select(0, &column(places, self.weight.device())?)
     }
 
-    /// The same, of tokens on the CPU, `[tokens]`, i64.
-    ///
-    /// # Errors
-    ///
-    /// When there is no room.
-    pub fn of_column(&mut self, tokens: &Tensor) -> Result<Tensor, TchError> {
-        let tokens = Vec::<i64>::try_from(tokens)?;
-        self.of(&tokens
-            .into_iter()
-            .map(|token| token as TokenId)
-            .collect::<Vec<_>>())
-    }
-
-    fn compute(&self, tokens: &[TokenId]) -> Result<Tensor, TchError> {
-        let tokens = tokens.iter().map(|token| i64::from(*token));
-        self.computed(&column(tokens, self.weight.device())?)
-    }
-
-    /// The same, of tokens on the device, `[tokens]`, i64: nothing is looked up, nothing kept.
+    /// The same; nothing is looked at, nothing kept.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    pub fn computed(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
+    pub fn compute(&self, tokens: &Tensor) -> Result<Tensor, TchError> {
         let words = self.embedding.f_index_select(0, tokens)?;
         words.f_linear(&self.weight, None::<&Tensor>)
     }
 
-    fn keep(&mut self, new: &[TokenId]) -> Result<(), TchError> {
-        let computed = self.compute(new)?;
+    fn keep(&mut self, new: &[i64]) -> Result<(), TchError> {
+        let tokens = column(new.iter().copied(), self.weight.device())?;
+        let computed = self.compute(&tokens)?;
         let (filled, count) = (self.places.len() as i64, new.len() as i64);
         let room = self.kept.size()[0];
         if filled + count > room {
@@ -141,14 +124,16 @@ mod tests {
         for room in 0..12 {
             let mut gates = gates(room);
             for tokens in [
-                &[3][..],
+                &[3i64][..],
                 &[3, 4, 3],
                 &[9, 0, 1, 2, 3],
                 &[5],
                 &[4, 4, 7],
                 &[0, 8],
             ] {
-                let found = Vec::<Vec<f32>>::try_from(&gates.of(tokens).unwrap()).unwrap();
+                let found =
+                    Vec::<Vec<f32>>::try_from(&gates.of(&Tensor::from_slice(tokens)).unwrap())
+                        .unwrap();
                 let expected = tokens.iter().map(|token| {
                     vec![2.0, 3.0]
                         .into_iter()

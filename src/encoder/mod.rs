@@ -228,7 +228,7 @@ pub fn load(
     let encoder = match config.architecture {
         Architecture::Vgg16 => {
             let encoder = Vgg16::load(config, file, device, kind)?;
-            // Asked when the weights have their place. Another thread has as much before it.
+            // Asked when the weights have their place. A GPU has two encoders (`several`), which share what is free.
             let room = Room::of(device, 2 * config.bytes_per_picture(kind));
             Fitting::new(encoder, room)
         }
@@ -262,8 +262,8 @@ pub fn load_on(
         let (config, file, device) = (config.clone(), file.to_owned(), *device);
         Box::new(move || load(&config, &file, device, kind))
     };
-    let team = || devices.iter().map(make).collect();
-    Ok(Box::new(Several::new(vec![team(), team()])?))
+    let makes = devices.iter().chain(devices).map(make).collect();
+    Ok(Box::new(Several::new(makes, devices.len())?))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -307,10 +307,8 @@ pub enum EncoderError {
     TooFewWeights,
     #[error("cannot start the threads that compute features")]
     NoThreads(#[source] rayon::ThreadPoolBuildError),
-    #[error("cannot start a thread for a device")]
-    NoWorker(#[source] std::io::Error),
-    #[error("the thread of a device has ended early")]
-    WorkerEnded,
+    #[error(transparent)]
+    Worker(#[from] device::workers::WorkerError),
     #[error("the device failed")]
     Device(#[from] tch::TchError),
 }

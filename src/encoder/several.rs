@@ -6,78 +6,65 @@
 
 use std::cell::Cell;
 
-use super::device::workers::{Making, Worker};
+use super::device::workers::{self, Worker, WorkerError};
 use super::preprocess::Preprocess;
 use super::{Encoder, EncoderError, Underway};
 
 /// Makes an encoder, in the thread that will use it.
-pub type Make = Box<dyn FnOnce() -> Result<Box<dyn Encoder>, EncoderError> + Send>;
+pub type Make = workers::Make<dyn Encoder, EncoderError>;
 
 /// See the [module](self).
 pub struct Several {
     id: String,
     dimensions: usize,
     preprocess: Preprocess,
-    /// Each with a worker for each device.
-    teams: Vec<Vec<Worker<dyn Encoder>>>,
-    /// Whose turn it is.
+    /// Those of a team stand side by side.
+    workers: Vec<Worker<dyn Encoder>>,
+    /// Workers in a team.
+    team: usize,
+    /// Which team's turn it is.
     next: Cell<usize>,
 }
 
 impl Several {
-    /// Starts a worker for each of `teams`' makes, which all make the same encoder, and waits until they have.
-    /// Those of a team share a batch; teams take batches in turn.
+    /// Starts a worker for each of `makes`, which all make the same encoder, and waits until they have. Of each
+    /// `team` of them all share a batch; teams take batches in turn.
     ///
     /// # Errors
     ///
     /// The first worker's that has one; when the makes give different encoders.
-    pub fn new(teams: Vec<Vec<Make>>) -> Result<Self, EncoderError> {
-        let start = |(index, make): (usize, Make)| {
-            Worker::start(format!("encode {index}"), make).map_err(EncoderError::NoWorker)
-        };
-        let started = teams
-            .into_iter()
-            .map(|makes| makes.into_iter().enumerate().map(start).collect())
-            .collect::<Result<Vec<Vec<_>>, _>>()?;
-        let made = |making: Making<_, _>| {
-            making
-                .wait()
-                .map_err(|error| error.unwrap_or(EncoderError::WorkerEnded))
-        };
-        let teams = started
-            .into_iter()
-            .map(|team| team.into_iter().map(made).collect())
-            .collect::<Result<Vec<Vec<Worker<dyn Encoder>>>, _>>()?;
-        let mut first: Option<Described> = None;
-        for worker in teams.iter().flatten() {
-            let described = worker.ask(describe).recv();
-            let described = described.map_err(|_| EncoderError::WorkerEnded)?;
-            match &first {
-                Some(first) if first.0 != described.0 => {
-                    return Err(EncoderError::NotAsRecorded {
-                        expected: first.0.clone(),
-                        found: described.0,
-                    });
-                }
-                Some(_) => {}
-                None => first = Some(described),
-            }
+    pub fn new(makes: Vec<Make>, team: usize) -> Result<Self, EncoderError> {
+        let workers = workers::start("encode", makes)?;
+        let mut described = Vec::new();
+        for worker in &workers {
+            described.push(worker.ask(describe).wait()?);
         }
-        let (id, dimensions, preprocess) = first.ok_or(EncoderError::WorkerEnded)?;
+        let (id, dimensions, preprocess) = described.first().cloned().ok_or(WorkerError::Ended)?;
+        if let Some((found, ..)) = described.into_iter().find(|(other, ..)| *other != id) {
+            let expected = id;
+            return Err(EncoderError::NotAsRecorded { expected, found });
+        }
         Ok(Several {
             id,
             dimensions,
             preprocess,
-            teams,
+            team: team.clamp(1, workers.len()),
+            workers,
             next: Cell::new(0),
         })
+    }
+
+    /// The workers that get the next batch.
+    fn next_team(&self) -> &[Worker<dyn Encoder>] {
+        let first = self.next.get() * self.team;
+        self.next
+            .set((self.next.get() + 1) % (self.workers.len() / self.team));
+        &self.workers[first..first + self.team]
     }
 }
 
 /// What a worker tells of its encoder.
-type Described = (String, usize, Preprocess);
-
-fn describe(encoder: &(dyn Encoder + 'static)) -> Described {
+fn describe(encoder: &(dyn Encoder + 'static)) -> (String, usize, Preprocess) {
     (
         encoder.id().to_owned(),
         encoder.dimensions(),
@@ -104,8 +91,7 @@ impl Encoder for Several {
     }
 
     fn begin(&self, pictures: Vec<Vec<u8>>) -> Result<Underway, EncoderError> {
-        let team = &self.teams[self.next.get()];
-        self.next.set((self.next.get() + 1) % self.teams.len());
+        let team = self.next_team();
         let share = pictures.len().div_ceil(team.len());
         let mut rest = pictures.into_iter();
         let mut answers = Vec::new();
@@ -122,7 +108,7 @@ impl Encoder for Several {
         Ok(Underway::begun(move || {
             let mut features = Vec::new();
             for answer in answers {
-                features.extend(answer.recv().map_err(|_| EncoderError::WorkerEnded)??);
+                features.extend(answer.wait()??);
             }
             Ok(features)
         }))
@@ -186,8 +172,7 @@ mod tests {
 
     #[test]
     fn features_come_in_the_order_of_the_pictures() {
-        let team = |size| (0..size).map(|_| make("one", 255)).collect();
-        let several = Several::new(vec![team(3), team(3)]).unwrap();
+        let several = Several::new((0..6).map(|_| make("one", 255)).collect(), 3).unwrap();
         assert_eq!((several.id(), several.dimensions()), ("one", 1));
         for count in [0, 1, 2, 3, 4, 8, 64] {
             let expected: Vec<f32> = (0..count).map(f32::from).collect();
@@ -198,7 +183,7 @@ mod tests {
 
     #[test]
     fn batches_that_are_under_way_together_are_not_mixed_up() {
-        let several = Several::new(vec![vec![make("one", 255)], vec![make("one", 255)]]).unwrap();
+        let several = Several::new(vec![make("one", 255), make("one", 255)], 1).unwrap();
         let begin = |values: std::ops::Range<u8>| several.begin(pictures(values)).unwrap();
         let (first, second, third) = (begin(0..3), begin(5..6), begin(7..9));
         assert_eq!(third.get().unwrap(), [7.0, 8.0]);
@@ -208,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_device_that_fails_is_told_and_mixes_up_nothing() {
-        let several = Several::new(vec![vec![make("one", 255), make("one", 10)]]).unwrap();
+        let several = Several::new(vec![make("one", 255), make("one", 10)], 2).unwrap();
         let error = encode(&several, 0..20).unwrap_err();
         assert!(matches!(error, EncoderError::Device(_)), "{error}");
         assert_eq!(encode(&several, 0..4).unwrap(), [0.0, 1.0, 2.0, 3.0]);
@@ -216,7 +201,7 @@ mod tests {
 
     #[test]
     fn encoders_that_differ_are_refused() {
-        let error = Several::new(vec![vec![make("one", 255)], vec![make("two", 255)]])
+        let error = Several::new(vec![make("one", 255), make("two", 255)], 1)
             .err()
             .unwrap();
         assert!(error.to_string().contains("two"), "{error}");
@@ -230,7 +215,7 @@ mod tests {
                 found: 2,
             })
         });
-        let error = Several::new(vec![vec![make("one", 255), broken]])
+        let error = Several::new(vec![make("one", 255), broken], 2)
             .err()
             .unwrap();
         assert!(matches!(error, EncoderError::WrongPixels { .. }), "{error}");

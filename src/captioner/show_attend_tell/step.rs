@@ -9,7 +9,7 @@ use tch::{Kind, TchError, Tensor};
 
 use super::score::scores;
 use super::{Gaze, Layers, Regions, State};
-use crate::captioner::candidates::{LanguageModel, Search, with_numbers};
+use crate::captioner::candidates::{LanguageModel, Numbers, Search};
 use crate::captioner::mixed::lstm_from_gates;
 use crate::captioner::word_gates::WordGates;
 use crate::encoder::fused::Linear;
@@ -78,13 +78,13 @@ impl Prepared {
         from_state: &Tensor,
     ) -> Result<Tensor, TchError> {
         let count = regions.projected.size()[1];
-        let scores = with_numbers(&regions.projected, |projected| {
-            with_numbers(from_state, |from_state| {
-                with_numbers(&self.score, |weight| {
-                    scores(projected, from_state, pictures, weight, count as usize)
-                })
-            })
-        })???;
+        let scores = scores(
+            &Numbers::of(&regions.projected)?,
+            &Numbers::of(from_state)?,
+            pictures,
+            &Numbers::of(&self.score)?,
+            count as usize,
+        );
         let weights = Tensor::f_from_slice(&scores)?
             .f_view([pictures.len() as i64, count])?
             .f_softmax(-1, Kind::Float)?;
@@ -144,11 +144,11 @@ impl LanguageModel for Stepper<'_> {
             Search::OnHost => {
                 let pictures = Vec::<i64>::try_from(&self.pictures)?;
                 let seen = prepared.see_by_picture(&self.regions, &pictures, &from_state)?;
-                (seen, word_gates.of_column(words)?)
+                (seen, word_gates.of(words)?)
             }
             Search::OnDevice => {
                 let seen = prepared.see_at_once(&self.regions, &self.pictures, &from_state)?;
-                (seen, word_gates.computed(words)?)
+                (seen, word_gates.compute(words)?)
             }
         };
         let [weight, bias] = &prepared.gate;

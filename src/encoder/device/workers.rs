@@ -6,8 +6,20 @@ use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+/// Makes what a worker will hold, in its thread.
+pub type Make<T, E> = Box<dyn FnOnce() -> Result<Box<T>, E> + Send>;
+
 /// Work on what a worker holds.
 type Job<T> = Box<dyn FnOnce(&T) + Send>;
+
+/// Why a worker does not work.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error("cannot start a thread for a device")]
+    NoThread(#[source] io::Error),
+    #[error("the thread of a device has ended early")]
+    Ended,
+}
 
 /// A thread that holds a `T`. It ends when it is dropped, after what it was asked for.
 pub struct Worker<T: ?Sized> {
@@ -15,16 +27,47 @@ pub struct Worker<T: ?Sized> {
     thread: Option<JoinHandle<()>>,
 }
 
-impl<T: ?Sized + 'static> Worker<T> {
-    /// Starts a thread that makes what it will hold, and so decides itself when it may be made.
+/// What a worker was asked for.
+pub struct Answer<R>(Receiver<R>);
+
+impl<R> Answer<R> {
+    /// Waits for it.
     ///
     /// # Errors
     ///
-    /// When there can be no more threads. What `make` fails with is told by [`Making::wait`].
-    pub fn start<E: Send + 'static>(
+    /// When the worker has ended without it.
+    pub fn wait(self) -> Result<R, WorkerError> {
+        self.0.recv().map_err(|_| WorkerError::Ended)
+    }
+}
+
+/// Starts a worker for each of `makes`, all at once, and waits until each holds something.
+///
+/// # Errors
+///
+/// That of the first that has one.
+pub fn start<T, E>(name: &str, makes: Vec<Make<T, E>>) -> Result<Vec<Worker<T>>, E>
+where
+    T: ?Sized + 'static,
+    E: From<WorkerError> + Send + 'static,
+{
+    let started = makes
+        .into_iter()
+        .enumerate()
+        .map(|(index, make)| Worker::start(format!("{name} {index}"), make))
+        .collect::<Result<Vec<_>, _>>()?;
+    started
+        .into_iter()
+        .map(|(worker, made)| made.wait()?.map(|()| worker))
+        .collect()
+}
+
+impl<T: ?Sized + 'static> Worker<T> {
+    /// The worker, and whether it came to hold something.
+    fn start<E: Send + 'static>(
         name: String,
-        make: impl FnOnce() -> Result<Box<T>, E> + Send + 'static,
-    ) -> io::Result<Making<T, E>> {
+        make: Make<T, E>,
+    ) -> Result<(Self, Answer<Result<(), E>>), WorkerError> {
         let (jobs, asked) = unbounded::<Job<T>>();
         let (tells, made) = bounded(1);
         let work = move || {
@@ -40,21 +83,19 @@ impl<T: ?Sized + 'static> Worker<T> {
                 job(&held);
             }
         };
-        let thread = std::thread::Builder::new().name(name).spawn(work)?;
-        Ok(Making {
-            worker: Worker {
-                jobs: Some(jobs),
-                thread: Some(thread),
-            },
-            made,
-        })
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(work)
+            .map_err(WorkerError::NoThread)?;
+        let worker = Worker {
+            jobs: Some(jobs),
+            thread: Some(thread),
+        };
+        Ok((worker, Answer(made)))
     }
 
-    /// Asks for `job`, whose result can be received once it is there, or an error if the thread has ended.
-    pub fn ask<R: Send + 'static>(
-        &self,
-        job: impl FnOnce(&T) -> R + Send + 'static,
-    ) -> Receiver<R> {
+    /// Asks for `job` and does not wait for it.
+    pub fn ask<R: Send + 'static>(&self, job: impl FnOnce(&T) -> R + Send + 'static) -> Answer<R> {
         let (answers, answer) = bounded(1);
         let job = move |held: &T| {
             // Nobody waits any more where another worker has failed.
@@ -63,7 +104,7 @@ impl<T: ?Sized + 'static> Worker<T> {
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(Box::new(job));
         }
-        answer
+        Answer(answer)
     }
 }
 
@@ -76,34 +117,21 @@ impl<T: ?Sized> Drop for Worker<T> {
     }
 }
 
-/// A worker that is making what it will hold.
-pub struct Making<T: ?Sized, E> {
-    worker: Worker<T>,
-    made: Receiver<Result<(), E>>,
-}
-
-impl<T: ?Sized, E> Making<T, E> {
-    /// The worker, once it holds something.
-    ///
-    /// # Errors
-    ///
-    /// What it failed with; none if its thread has ended.
-    pub fn wait(self) -> Result<Worker<T>, Option<E>> {
-        match self.made.recv() {
-            Ok(Ok(())) => Ok(self.worker),
-            Ok(Err(error)) => Err(Some(error)),
-            Err(_) => Err(None),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    enum Failure {
+        #[error("no room")]
+        NoRoom,
+        #[error(transparent)]
+        Worker(#[from] WorkerError),
+    }
+
     fn holding(text: &'static str) -> Worker<str> {
-        let making = Worker::start("holds".to_owned(), move || Ok::<_, ()>(text.into()));
-        making.unwrap().wait().ok().unwrap()
+        let make: Make<str, Failure> = Box::new(move || Ok(text.into()));
+        start("holds", vec![make]).unwrap().remove(0)
     }
 
     #[test]
@@ -113,7 +141,7 @@ mod tests {
             .map(|number| worker.ask(move |held| held.len() + number))
             .collect();
         for (number, answer) in answers.into_iter().enumerate().rev() {
-            assert_eq!(answer.recv(), Ok(5 + number));
+            assert_eq!(answer.wait().unwrap(), 5 + number);
         }
     }
 
@@ -121,12 +149,16 @@ mod tests {
     fn an_answer_that_nobody_waits_for_stops_nothing() {
         let worker = holding("seven");
         drop(worker.ask(|held| held.len()));
-        assert_eq!(worker.ask(|held| held.len()).recv(), Ok(5));
+        assert_eq!(worker.ask(|held| held.len()).wait().unwrap(), 5);
     }
 
     #[test]
     fn what_cannot_be_made_says_why() {
-        let failing = Worker::<str>::start("fails".to_owned(), || Err("no room")).unwrap();
-        assert_eq!(failing.wait().err(), Some(Some("no room")));
+        let makes: Vec<Make<str, Failure>> = vec![
+            Box::new(|| Ok("seven".into())),
+            Box::new(|| Err(Failure::NoRoom)),
+        ];
+        let error = start("fails", makes).err().unwrap();
+        assert_eq!(error.to_string(), "no room");
     }
 }
