@@ -1,6 +1,10 @@
 //! Turns an archive of images into a table of captions.
 //!
 //! The modules stand in the order in which data flows through them.
+//!
+//! Programs that handle signals should block them in the threads that compute, and in those that these
+//! start: oneDNN's matrix products use the stack pointer for data, so that a handler which runs on top
+//! of one overwrites the heap.
 
 /// Finds the files of an archive, tells which are images, and decodes them.
 pub mod archive;

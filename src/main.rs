@@ -6,6 +6,7 @@ fn main() -> std::process::ExitCode {
     let arguments = cli::parse(std::env::args_os().collect());
     let terminal = cli::terminal::start(&arguments.log);
     cli::allocator::keep_memory_level();
+    cli::signals::wait_apart();
     match cli::run(arguments.command, &terminal) {
         Ok(exit) => exit.into(),
         Err(error) => {

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod allocator;
 pub mod exit;
+pub mod signals;
 pub mod terminal;
 
 mod annotate;
@@ -30,10 +31,7 @@ mod status;
 mod train;
 
 use std::ffi::OsString;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -131,19 +129,4 @@ pub fn run(command: Command, terminal: &Terminal) -> anyhow::Result<Exit> {
         Command::Train(arguments) => train::run(&arguments, terminal),
         Command::Completions(arguments) => completions::run(&arguments),
     }
-}
-
-/// A flag that the first Ctrl-C or termination signal sets; the second ends the process at once.
-fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the shutdown looks at the flag before it is set.
-        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .context("cannot listen for signals")?;
-    }
-    // Caught, so that a limit on file sizes fails the write, which names the file, and not the process.
-    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("cannot listen for signals")?;
-    Ok(stop)
 }

@@ -20,6 +20,7 @@ use showtell::table::PART_ROWS;
 use super::config_file::ConfigFileArguments;
 use super::metrics::Measured;
 use super::models::{Records, Sources};
+use super::signals;
 use super::terminal::Terminal;
 
 /// The user asked for something that cannot be done; nothing was touched.
@@ -225,11 +226,11 @@ pub fn watched(
     terminal: &Terminal,
 ) -> anyhow::Result<RunSummary> {
     quiet_panics();
-    let stop = super::stop_flag()?;
+    let stop = signals::stop_flag();
     let (finished, ended) = bounded::<()>(0);
     let summary = std::thread::scope(|scope| {
-        scope.spawn(|| watch(config, live, &stop, terminal, &ended));
-        let summary = pipeline::run(config, models, live, &stop);
+        scope.spawn(|| watch(config, live, stop, terminal, &ended));
+        let summary = pipeline::run(config, models, live, stop);
         drop(finished);
         summary
     })?;

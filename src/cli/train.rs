@@ -103,7 +103,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     };
     let asked = config.training.precision;
     let kind = precision::resolve(asked, device, runtime, &Cpu::detect())?;
-    let stop = super::stop_flag()?;
+    let stop = super::signals::stop_flag();
     let resume = match arguments.restart {
         true => Resume::Never,
         false => Resume::IfThere,
@@ -119,7 +119,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
         kind,
         &command,
         resume,
-        &stop,
+        stop,
         |event| match event {
             Event::Started {
                 steps,

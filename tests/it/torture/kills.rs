@@ -1,11 +1,16 @@
 //! Runs killed at any moment, night after night.
 
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::strike::{Moment, Pace, Phase, Signal, Tally, run_watched, strike};
+use super::strike::{self, Moment, Pace, Phase, Tally, run_watched, send, strike};
 use super::table::{self, View};
 use super::trial::Trial;
+use super::watch::Watch;
 use super::{rounds, seed};
 
 /// Kills over one archive, before the next one is begun.
@@ -28,6 +33,28 @@ fn a_killed_run_loses_nothing_and_does_nothing_twice() {
             assert!(hits >= kills / 50, "only {hits} kills hit {phase:?}");
         }
     }
+}
+
+#[test]
+fn signals_leave_alone_what_is_computed() {
+    let trial = Trial::new(seed(), 30, 8);
+    let mut watch = Watch::new(&trial.out);
+    let mut child = trial.start();
+    assert!(watch.follow(&mut child, |step| step.is_some()));
+    let mut sent = 0;
+    while child.try_wait().unwrap().is_none() {
+        // It ends nothing, so it may be sent as often as one likes.
+        send(&child, Signal::SIGXFSZ);
+        sent += 1;
+        thread::sleep(Duration::from_millis(1));
+    }
+    let status = child.wait().unwrap();
+    assert!(
+        matches!(status.code(), Some(0 | 1)),
+        "{status:?} after {sent} signals: {}",
+        trial.said()
+    );
+    trial.assert_recovered();
 }
 
 /// Nights over one archive, until `tally` has `kills`.
@@ -54,7 +81,7 @@ fn nights(seed: u64, kills: usize, tally: &mut Tally) {
                 finished.clear();
             }
             let before = table::runs(&trial.out);
-            let signal = Signal::draw(&mut random);
+            let signal = strike::Signal::draw(&mut random);
             let phase = strike(&trial, pace, Moment::draw(&mut random, pace), signal);
             tally.add(phase, signal, &trial);
             // Readers find whole files at any moment.

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::strike::signal;
+use nix::sys::signal::Signal;
+
+use super::strike::send;
 use super::trial::{Trial, expect_exit};
 use super::watch::Watch;
 use super::{seed, table};
@@ -23,7 +25,7 @@ fn stopped_run(trial: &Trial) -> Child {
         name == Some("part-00000.parquet")
     });
     assert!(runs, "{}", trial.said());
-    signal(&child, "STOP");
+    send(&child, Signal::SIGSTOP);
     child
 }
 
@@ -36,7 +38,7 @@ fn a_second_run_touches_nothing() {
     let said = expect_exit(&output, &[75]);
     assert!(said.contains(&format!("process {}", first.id())), "{said}");
     assert_eq!(listing(&trial.out), before);
-    signal(&first, "CONT");
+    send(&first, Signal::SIGCONT);
     assert!(first.wait().unwrap().success(), "{}", trial.said());
     trial.assert_recovered();
 }
@@ -47,7 +49,7 @@ fn an_output_that_vanishes_is_not_made_again() {
     let mut run = stopped_run(&trial);
     let elsewhere = trial.scratch().join("elsewhere");
     fs::rename(&trial.out, &elsewhere).unwrap();
-    signal(&run, "CONT");
+    send(&run, Signal::SIGCONT);
     assert_eq!(run.wait().unwrap().code(), Some(4), "{}", trial.said());
     let said = trial.said();
     assert!(said.contains(&*trial.out.to_string_lossy()), "{said}");
@@ -65,7 +67,7 @@ fn an_output_that_was_replaced_is_not_written_to() {
     let mut run = stopped_run(&trial);
     fs::rename(&trial.out, trial.scratch().join("elsewhere")).unwrap();
     fs::create_dir(&trial.out).unwrap();
-    signal(&run, "CONT");
+    send(&run, Signal::SIGCONT);
     assert_eq!(run.wait().unwrap().code(), Some(4), "{}", trial.said());
     assert!(listing(&trial.out).is_empty(), "{:?}", listing(&trial.out));
     trial.run();

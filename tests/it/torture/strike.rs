@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatchReader;
 use arrow::ipc::reader::FileReader;
+use nix::sys::signal;
+use nix::unistd::Pid;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -138,14 +140,13 @@ impl Signal {
     }
 }
 
-/// Sends any signal by its name.
-pub fn signal(child: &Child, name: &str) {
-    let send = format!("kill -{name} {}", child.id());
-    Command::new("sh").args(["-c", &send]).status().unwrap();
+/// Sends any signal; nothing happens if the child has ended.
+pub fn send(child: &Child, signal: signal::Signal) {
+    let _ = signal::kill(Pid::from_raw(child.id().cast_signed()), signal);
 }
 
 fn interrupt(child: &Child) {
-    signal(child, "INT");
+    send(child, signal::Signal::SIGINT);
 }
 
 /// Starts a run and strikes it; `None` if it ended before the moment came.
