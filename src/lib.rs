@@ -35,3 +35,6 @@ pub mod hub;
 pub mod scenes;
 /// Learns encoders and captioners from captioned images.
 pub mod training;
+
+#[cfg(test)]
+mod seeded;

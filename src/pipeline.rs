@@ -39,7 +39,8 @@ use crate::nightly::{
     RunSummary, State, StateError, SummaryError,
 };
 use crate::table::{
-    FileError, FileList, FileListError, Identity, Known, Layout, LayoutError, TableError,
+    FileError, FileList, FileListError, Identity, Known, Layout, LayoutError, SnapshotNotes,
+    TableError,
 };
 
 use captioning::CaptioningStage;
@@ -70,7 +71,7 @@ pub struct RunConfig {
     pub keep_features: Keep,
     /// Try files again that failed before and have not changed.
     pub retry_failed: bool,
-    /// Read every file, whatever its size and time say.
+    /// Read every file, whatever its size and time say, and every feature that is kept.
     pub verify: bool,
     /// What may become current.
     pub guards: Guards,
@@ -133,8 +134,15 @@ pub fn run(
     let mut state = State::open(&layout, &lock)?;
     state.repair(started)?;
     let run_id = layout.next_run_id(started, random())?;
+    let notes = SnapshotNotes {
+        run_id,
+        model: config.model.clone(),
+    };
     let identity = models.identity();
     let cache = Arc::new(Cache::open(&layout, config.cache_spec(models))?);
+    if config.verify {
+        cache.verify();
+    }
 
     let options = config.plan_options(&walk, &identity);
     let files = file_list(&layout, models)?;
@@ -181,7 +189,7 @@ pub fn run(
     .giving_rows_to(
         files
             .as_ref()
-            .map(|files| files.writer(&run_id))
+            .map(|files| files.writer(&notes))
             .transpose()?,
     );
 
@@ -223,7 +231,7 @@ pub fn run(
         state: &state,
         cache: &cache,
         files: files.as_ref(),
-        run_id,
+        notes,
         started,
         roots,
     }

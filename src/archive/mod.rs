@@ -21,7 +21,7 @@ mod tiff;
 mod uri;
 mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,27 @@ pub use image_id::{ImageId, ParseImageIdError};
 pub use panics::quiet_panics;
 pub use uri::{decode_uri, encode_uri, key_order, uri_order};
 pub use walk::{Hidden, Skipped, Walk, WalkConfig, WalkError, Walked};
+
+/// The picture in a file of no archive, upright.
+///
+/// # Errors
+///
+/// When it cannot be read or decoded, or is no image.
+pub fn open(path: &Path, limits: &Limits) -> Result<Picture, Failure> {
+    let file = ImageRef {
+        root: "".into(),
+        uri: path.display().to_string(),
+        path: path.to_owned(),
+        // No row is compared with these.
+        bytes: 0,
+        modified: 0,
+    };
+    match load(&file, limits) {
+        LoadOutcome::Loaded(loaded) => decode(&loaded, limits),
+        LoadOutcome::Failed { failure, .. } => Err(failure),
+        LoadOutcome::NotAnImage => Err(Failure::decode("it is no image")),
+    }
+}
 
 /// A moment in microseconds since 1970-01-01T00:00:00Z, as the table stores it.
 pub type Micros = i64;

@@ -122,7 +122,6 @@ pub struct Walk {
     exclude: Exclude,
     hidden: Hidden,
     skipped: Skipped,
-    unreadable_subtrees: Vec<(Arc<str>, String)>,
 }
 
 /// A directory and what lies below it, up to the next link.
@@ -151,7 +150,6 @@ impl Walk {
             exclude,
             hidden: config.hidden,
             skipped: Skipped::default(),
-            unreadable_subtrees: Vec::new(),
         })
     }
 
@@ -169,13 +167,6 @@ impl Walk {
         self.skipped
     }
 
-    /// What was met so far and could not be looked into, or not to the end, as `(root, uri)`.
-    ///
-    /// What a table holds at these uris and below them is unseen, not deleted.
-    pub fn unreadable_subtrees(&self) -> &[(Arc<str>, String)] {
-        &self.unreadable_subtrees
-    }
-
     /// Decides on one entry of the tree on top.
     fn visit(&mut self, entry: DirEntry) -> Option<Walked> {
         let tree = self.trees.last_mut()?;
@@ -186,7 +177,11 @@ impl Walk {
             if entry.path().is_dir() {
                 return None;
             }
-            return Some(self.unreadable(&root, uri, format!("{LIST}: it is none any more")));
+            return Some(unreadable(
+                &root,
+                uri,
+                format!("{LIST}: it is none any more"),
+            ));
         }
 
         let is_directory = entry.file_type().is_dir();
@@ -282,7 +277,7 @@ impl Walk {
             return None;
         }
         let uri = encode_uri(root.below(&tree.listed.take()?));
-        Some(self.unreadable(&root, uri, format!("{LIST}: {error}")))
+        Some(unreadable(&root, uri, format!("{LIST}: {error}")))
     }
 
     /// An entry that was listed and cannot be looked at. One that is gone is no failure.
@@ -293,14 +288,7 @@ impl Walk {
             return None;
         }
         let reason = format!("cannot look at the file: {error}");
-        Some(self.unreadable(root, uri, reason))
-    }
-
-    /// An entry of which nothing is known, so there may be images below it.
-    fn unreadable(&mut self, root: &Root, uri: String, reason: String) -> Walked {
-        self.unreadable_subtrees
-            .push((root.name.clone(), uri.clone()));
-        unreadable(root, uri, reason)
+        Some(unreadable(root, uri, reason))
     }
 
     fn broken_link(
@@ -329,7 +317,7 @@ impl Walk {
             return Some(unreadable(root, uri, reason));
         }
         let reason = format!("a link to {target}, which cannot be followed: {error}");
-        Some(self.unreadable(root, uri, reason))
+        Some(unreadable(root, uri, reason))
     }
 }
 

@@ -172,6 +172,20 @@ impl Cache {
         found
     }
 
+    /// Reads all that is kept, so that damage is known before somebody relies on it.
+    pub fn verify(&self) {
+        let parts = self.lock().parts.clone();
+        let groups = parts.iter().enumerate().flat_map(|(part, file)| {
+            let sizes = file.ids().into_iter().flatten().map(|ids| ids.len());
+            sizes
+                .enumerate()
+                .map(move |(row_group, rows)| (Group { part, row_group }, rows))
+        });
+        groups.par_bridge().for_each(|(group, rows)| {
+            self.row_group(group, rows);
+        });
+    }
+
     /// The features of a row group, of which so many rows are `wanted`, `[rows, dims]`; `None` if they
     /// cannot be read.
     fn row_group(&self, group: Group, wanted: usize) -> Option<ScalarBuffer<f32>> {

@@ -70,6 +70,7 @@ pub fn lstm_from_gates(gates: &Tensor, cell: &Tensor) -> Result<[Tensor; 2], tch
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::seeded;
     use tch::Device;
 
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -89,13 +90,10 @@ mod tests {
     }
 
     /// What a step of an LSTM gives, and the gradients of its first weight and first bias.
-    fn step(weights: &[Tensor; 4], kind: Kind) -> [Tensor; 4] {
-        tch::manual_seed(4);
-        let input = Tensor::randn([5, 6], FLOAT);
-        let state = [Tensor::randn([5, 8], FLOAT), Tensor::randn([5, 8], FLOAT)];
+    fn step(input: &Tensor, state: &[Tensor; 2], weights: &[Tensor; 4], kind: Kind) -> [Tensor; 4] {
         let [w_ih, w_hh, b_ih, b_hh] = weights;
         let (held_ih, held_hh) = (w_ih.to_kind(kind), w_hh.to_kind(kind));
-        let [hidden, cell] = lstm_step(&input, &state, [&held_ih, &held_hh, b_ih, b_hh]).unwrap();
+        let [hidden, cell] = lstm_step(input, state, [&held_ih, &held_hh, b_ih, b_hh]).unwrap();
         let loss = (&hidden * &cell).sum(Kind::Float);
         let gradients = Tensor::run_backward(&[loss], &[w_ih, b_ih], false, false);
         let [of_weight, of_bias] = <[Tensor; 2]>::try_from(gradients).unwrap();
@@ -104,10 +102,12 @@ mod tests {
 
     #[test]
     fn a_step_in_bfloat16_is_that_in_f32_but_for_its_rounding() {
-        tch::manual_seed(3);
+        let _alone = seeded(3);
         let weights = weights(6, 8);
-        let exact = step(&weights, Kind::Float);
-        let rounded = step(&weights, Kind::BFloat16);
+        let input = Tensor::randn([5, 6], FLOAT);
+        let state = [Tensor::randn([5, 8], FLOAT), Tensor::randn([5, 8], FLOAT)];
+        let exact = step(&input, &state, &weights, Kind::Float);
+        let rounded = step(&input, &state, &weights, Kind::BFloat16);
         for (exact, rounded) in exact.iter().zip(&rounded) {
             assert_eq!(rounded.kind(), Kind::Float);
             let difference = largest(&(exact - rounded));

@@ -106,7 +106,12 @@ fn annotate(
         return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
     let summary = watched(&config, &mut models, live, terminal)?;
-    report::annotated(&summary, &config.out, &found.config, terminal)?;
+    report::told(report::annotated(
+        &summary,
+        &config.out,
+        &found.config,
+        terminal,
+    ));
     let exit = match summary.outcome {
         RunOutcome::Refused => Exit::Refused,
         RunOutcome::Interrupted => Exit::Interrupted,

@@ -71,7 +71,7 @@ fn embed(
         return Ok((forecast::tell(&config, &models, terminal)?, None));
     }
     let summary = watched(&config, &mut models, live, terminal)?;
-    report::embedded(&summary, &config.out, terminal)?;
+    report::told(report::embedded(&summary, &config.out, terminal));
     let exit = match summary.outcome {
         RunOutcome::Interrupted => Exit::Interrupted,
         _ if summary.counts.failed + summary.counts.unchanged_failed > 0 => Exit::SomeFailed,

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use showtell::captioner::CaptionerError;
+use showtell::encoder::EncoderError;
 use showtell::hub::HubError;
 use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
@@ -64,6 +66,22 @@ impl Exit {
         }
         if let Some(LockError::Held { .. }) = error.downcast_ref::<LockError>() {
             return Exit::Held;
+        }
+        let is_device = |error: &EncoderError| matches!(error, EncoderError::Device(_));
+        if error.downcast_ref::<EncoderError>().is_some_and(is_device)
+            || error
+                .downcast_ref::<CaptionerError>()
+                .is_some_and(|error| match error {
+                    CaptionerError::Weights(error) => is_device(error),
+                    CaptionerError::Device(_) => true,
+                    _ => false,
+                })
+        {
+            return Exit::Fatal;
+        }
+        // Of what was found before anything was touched none is one: results that cannot be written.
+        if error.is::<std::io::Error>() {
+            return Exit::Fatal;
         }
         if error.is::<LockError>() || error.is::<CompactError>() || error.is::<StandingError>() {
             return Exit::Fatal;

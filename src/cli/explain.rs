@@ -2,15 +2,15 @@
 
 mod scenes;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
-use showtell::archive::{self, ImageRef, Limits, LoadOutcome};
+use showtell::archive::{self, Limits};
 use showtell::captioner::model::CaptionerConfig;
 use showtell::explain;
 use showtell::pipeline::Models;
@@ -118,27 +118,8 @@ pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<
 }
 
 fn read(path: &Path) -> anyhow::Result<archive::Picture> {
-    let unreadable = || format!("cannot read {}", path.display());
-    let metadata = fs::metadata(path).with_context(unreadable)?;
-    let name = path.display().to_string();
-    let file = ImageRef {
-        root: "".into(),
-        uri: name.clone(),
-        path: path.to_owned(),
-        bytes: metadata.len(),
-        // No row is compared with it.
-        modified: 0,
-    };
-    let limits = Limits::default();
-    let failure = match archive::load(&file, &limits) {
-        LoadOutcome::Loaded(loaded) => match archive::decode(&loaded, &limits) {
-            Ok(picture) => return Ok(picture),
-            Err(failure) => failure,
-        },
-        LoadOutcome::Failed { failure, .. } => failure,
-        LoadOutcome::NotAnImage => bail!("{name} is not an image"),
-    };
-    bail!("{name}: {}", failure.reason)
+    archive::open(path, &Limits::default())
+        .map_err(|failure| anyhow!("{}: {}", path.display(), failure.reason))
 }
 
 fn write(strip: &explain::Strip, path: &Path) -> anyhow::Result<()> {

@@ -14,6 +14,13 @@ use super::terminal::Terminal;
 /// Captions that are shown.
 const SHOWN: usize = 5;
 
+/// That the end of a run could not be told, on a full disk perhaps, is logged: the run is what it is.
+pub fn told(report: anyhow::Result<()>) {
+    if let Err(error) = report {
+        tracing::error!("what came of the run could not be told: {error:#}");
+    }
+}
+
 /// Tells what `annotate` has done.
 pub fn annotated(
     summary: &RunSummary,

@@ -54,7 +54,8 @@ pub struct ArchiveArguments {
     /// Try files again that failed before and have not changed since
     #[arg(long, help_heading = "Archive")]
     retry_failed: bool,
-    /// Read every file again, to find changes that left size and time as they were; the model's too
+    /// Read every file again, to find changes that left size and time as they were; the model's and the
+    /// features that are kept, too
     #[arg(long, help_heading = "Archive")]
     verify: bool,
     /// Tell what would be done, and how long it may take; touch nothing
@@ -64,7 +65,7 @@ pub struct ArchiveArguments {
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     metrics_file: Option<PathBuf>,
     /// Images that go through the network together, as far as the device has room for them [default: 64,
-    /// or 256 for a GPU]
+    /// or 256 for each GPU, up to 1024]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
     batch: Option<u16>,
     /// Rows in a part of the table: fewer cost less when a run is killed, and make more files

@@ -97,7 +97,7 @@ pub fn run(arguments: &TrainArguments, terminal: &Terminal) -> anyhow::Result<Ex
     let config = arguments.config()?;
     super::allocator::reuse_memory();
     let runtime = load_cuda();
-    let [device] = arguments.device.resolve_all(runtime)?[..] else {
+    let [device] = arguments.device.find(runtime)?[..] else {
         let text = "a training takes one device; name it, such as --device cuda:0";
         return Err(UsageError(text.to_owned()).into());
     };

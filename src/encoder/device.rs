@@ -106,8 +106,8 @@ impl DeviceChoice {
     ///
     /// # Errors
     /// A GPU that was asked for by number is never replaced by another device: the error says what
-    /// keeps it from being used. `auto` never fails; if a GPU is there and cannot be used, it says so
-    /// in the log, because the CPU is some hundred times slower.
+    /// keeps it from being used. `auto` and `all` never fail; if a GPU is there and cannot be used, they say
+    /// so in the log, because the CPU is some hundred times slower.
     pub fn resolve(self, runtime: &Runtime) -> Result<Device, DeviceError> {
         let asked = match self {
             DeviceChoice::Cpu => return Ok(Device::Cpu),
@@ -152,6 +152,41 @@ impl DeviceChoice {
             _ => vec![first],
         })
     }
+
+    /// The devices to compute on: those of [`resolve_all`](Self::resolve_all), but of GPUs that nobody
+    /// asked for by number only such as compute. libtorch lists those, too, that are too old for its kernels.
+    ///
+    /// # Errors
+    /// Those of [`resolve`](Self::resolve).
+    pub fn find(self, runtime: &Runtime) -> Result<Vec<Device>, DeviceError> {
+        let devices = self.resolve_all(runtime)?;
+        Ok(match self {
+            DeviceChoice::Auto | DeviceChoice::All => {
+                that_compute(devices, |device| try_out(device, Kind::Float))
+            }
+            DeviceChoice::Cpu | DeviceChoice::Cuda(_) => devices,
+        })
+    }
+}
+
+/// Those of `devices` that pass, and the CPU where none does.
+fn that_compute(
+    devices: Vec<Device>,
+    try_out: impl Fn(Device) -> Result<(), DeviceError>,
+) -> Vec<Device> {
+    let mut passed = devices;
+    passed.retain(|device| match (device, try_out(*device)) {
+        (Device::Cpu, _) | (_, Ok(())) => true,
+        (_, Err(error)) => {
+            tracing::warn!("going on without it: {error}");
+            false
+        }
+    });
+    if passed.is_empty() {
+        tracing::warn!("using the CPU: no GPU computes");
+        passed.push(Device::Cpu);
+    }
+    passed
 }
 
 /// Images that keep a CPU's threads busy, and its caches no fuller than fewer of them.
@@ -191,7 +226,8 @@ impl Precision {
     /// capability 8.0 (Ampere), fp16 from 7.0 (Volta, the first tensor cores), fp32 below.
     ///
     /// # Errors
-    /// A type that was asked for by name and that the device has no units for.
+    /// A type that was asked for by name and that the device does not compute in; a CPU computes bf16
+    /// without units for it too, slowly.
     pub fn resolve(
         self,
         device: Device,

@@ -286,6 +286,11 @@ pub enum EncoderError {
         found: Vec<i64>,
     },
     #[error(
+        "{file}: tensor {name} has values that are no finite numbers: fetch the file again, or train \
+         the model anew"
+    )]
+    NotFinite { file: PathBuf, name: String },
+    #[error(
         "{file} gives the encoder {found}, but the captioner was trained on {expected}: \
          use the weights that it was trained with"
     )]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use tch::{Device, Kind, Tensor};
 
-use super::fused::{ConvolutionRelu, compute_fp32_in_full};
+use super::fused::{self, ConvolutionRelu};
 use super::vgg16::{Convolution, Normalisation};
 use super::{EncoderConfig, EncoderError, Layer};
 
@@ -40,11 +40,6 @@ impl Stages {
         device: Device,
         kind: Kind,
     ) -> Result<Self, EncoderError> {
-        if let Device::Cuda(_) = device
-            && !compute_fp32_in_full()
-        {
-            tracing::warn!("libtorch may compute fp32 in TF32 on this GPU");
-        }
         let cut = cut(device);
         let laid_out_for = i64::try_from(cut).unwrap_or(i64::MAX);
         let place = |tensor: Tensor| tensor.f_to_device(device)?.f_to_kind(kind);
@@ -120,7 +115,7 @@ impl Stages {
             let size = [count, height, width, channels];
             *staging = Tensor::f_zeros(size, (Kind::Uint8, Device::Cpu))?;
             if let Device::Cuda(_) = self.device {
-                *staging = staging.f_pin_memory(self.device)?;
+                *staging = fused::pin_memory(&staging)?;
             }
         }
         // SAFETY: so many bytes lie there one after another, and only this call knows the tensor.

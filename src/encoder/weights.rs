@@ -50,7 +50,8 @@ pub fn read(file: &Path) -> Result<Weights, EncoderError> {
 ///
 /// # Errors
 ///
-/// When it is missing or has another shape.
+/// When it is missing, has another shape, or has values that are no finite numbers: not all that computes
+/// with them lets those through to the features, where they would be noticed.
 pub fn take(
     weights: &mut Weights,
     file: &Path,
@@ -71,7 +72,22 @@ pub fn take(
             found: tensor.size(),
         });
     }
+    if !is_finite(&tensor)? {
+        return Err(EncoderError::NotFinite {
+            file: file.to_owned(),
+            name: name.to_owned(),
+        });
+    }
     Ok(tensor.f_contiguous()?)
+}
+
+fn is_finite(tensor: &Tensor) -> Result<bool, tch::TchError> {
+    if tensor.numel() == 0 {
+        return Ok(true);
+    }
+    // What is no number makes both so.
+    let (least, most) = tensor.f_aminmax(None::<i64>, false)?;
+    Ok(least.f_double_value(&[])?.is_finite() && most.f_double_value(&[])?.is_finite())
 }
 
 /// BLAKE3 over names, shapes and f32 values in the given order, so that the same weights have the

@@ -230,7 +230,7 @@ fn annotate(out: &Path, run_id: RunId, run: &Run, expected: &RefCell<Expected>) 
     }
 }
 
-fn summary(
+pub(super) fn summary(
     run_id: RunId,
     outcome: RunOutcome,
     captions: Vec<crate::table::Part>,

@@ -296,7 +296,9 @@ fn last_published(layout: &Layout) -> Result<Option<RunId>, StateError> {
         // One that cannot be read says nothing.
         let summary = RunSummary::read(layout, run_id).ok().flatten();
         summary.is_some_and(|summary| {
-            summary.outcome == RunOutcome::Published && summary.captioner_id.is_some()
+            // One that was stopped early publishes what it has.
+            let is_current = summary.outcome == RunOutcome::Published || summary.snapshot.is_some();
+            is_current && summary.captioner_id.is_some()
         })
     });
     Ok(published)
@@ -356,6 +358,7 @@ mod tests {
     use chrono::DateTime;
 
     use super::*;
+    use crate::nightly::interruption::summary;
     use crate::table::arbitrary::{Damage as Accident, row, run_id, scratch};
     use crate::table::{Outcome, PartWriter};
 
@@ -443,6 +446,30 @@ mod tests {
         let state = nights.open();
         check(&state, &[("b", 1), ("c", 3)]);
         assert_eq!(state.damaged(), []);
+    }
+
+    #[test]
+    fn what_a_stopped_run_published_was_current_though_the_snapshot_is_lost() {
+        let nights = Nights::new();
+        fs::remove_file(nights.layout.snapshot()).unwrap();
+        let stopped = |snapshot: Option<Part>| {
+            let outcome = RunOutcome::Interrupted;
+            let summary = RunSummary {
+                captioner_id: Some("demo".to_owned()),
+                ..summary(run_id(2), outcome, Vec::new(), Vec::new(), snapshot)
+            };
+            summary.write(&nights.layout).unwrap();
+            let state = nights.open();
+            state.interrupted_runs().copied().collect::<Vec<_>>()
+        };
+        assert_eq!(stopped(None), [1, 2, 3].map(run_id));
+        let snapshot = Part {
+            file: "captions.arrow".to_owned(),
+            rows: 1,
+            bytes: 1,
+            blake3: String::new(),
+        };
+        assert_eq!(stopped(Some(snapshot)), [run_id(3)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::writing::WrittenParts;
 use super::{Live, Models, PipelineError, RunConfig};
 use crate::cache::Cache;
 use crate::nightly::{Publication, RunOutcome, RunSummary, State, Verdict, publish, slowest_stage};
-use crate::table::{FileList, Layout, Part, RunId, SnapshotNotes};
+use crate::table::{FileList, Layout, Part, SnapshotNotes};
 
 /// What is known of a run whose stages are done.
 pub struct Conclusion<'a> {
@@ -20,7 +20,7 @@ pub struct Conclusion<'a> {
     pub cache: &'a Cache,
     /// Where only features are wanted.
     pub files: Option<&'a FileList>,
-    pub run_id: RunId,
+    pub notes: SnapshotNotes,
     pub started: DateTime<Utc>,
     pub roots: Vec<String>,
 }
@@ -35,7 +35,7 @@ impl Conclusion<'_> {
                 if let (Some(files), Some(seen)) = (self.files, &parts.seen) {
                     self.live
                         .write
-                        .time(1, || files.replace(seen, &self.notes()))?;
+                        .time(1, || files.replace(seen, &self.notes))?;
                 }
                 Publication::nothing()
             }
@@ -54,7 +54,7 @@ impl Conclusion<'_> {
         let captions = self.models.captioner.is_some();
         let (counts, stages) = (live.counts(), live.stages());
         let summary = RunSummary {
-            run_id: self.run_id,
+            run_id: self.notes.run_id,
             outcome,
             started: self.started,
             finished: Utc::now(),
@@ -83,15 +83,7 @@ impl Conclusion<'_> {
         Ok(summary)
     }
 
-    fn notes(&self) -> SnapshotNotes {
-        SnapshotNotes {
-            run_id: self.run_id,
-            model: self.config.model.clone(),
-        }
-    }
-
     fn publish(&self, captions: Vec<Part>) -> Result<Publication, PipelineError> {
-        let notes = self.notes();
         let identity = self.models.identity();
         let guards = &self.config.guards;
         Ok(publish(
@@ -100,7 +92,7 @@ impl Conclusion<'_> {
             captions,
             &identity,
             guards,
-            &notes,
+            &self.notes,
         )?)
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Models, PipelineError, RunConfig, file_list};
 use crate::archive::Walk;
 use crate::cache::Cache;
-use crate::nightly::{Action, Because, Plan, RunSummary, State, runs};
-use crate::table::{FileList, Identity, Known, Layout, LayoutError};
+use crate::nightly::{Action, Because, Plan, PlanError, RunSummary, State, StateError, runs};
+use crate::table::{FileList, Identity, Known, Layout, LayoutError, TableError};
 
 /// What a run would do, as far as can be told without opening a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -60,6 +60,29 @@ impl Forecast {
 ///
 /// When the archive or the table cannot be read.
 pub fn forecast(config: &RunConfig, models: &Models) -> Result<Forecast, PipelineError> {
+    // What is compacted meanwhile takes the place of files that were listed before.
+    for _ in 0..LISTINGS {
+        match look(config, models) {
+            Err(error) if has_vanished(&error) => tracing::debug!("listing again: {error}"),
+            told => return told,
+        }
+    }
+    look(config, models)
+}
+
+/// How often to list anew what vanishes while it is read.
+const LISTINGS: usize = 5;
+
+fn has_vanished(error: &PipelineError) -> bool {
+    let file = match error {
+        PipelineError::State(StateError::Table(TableError::File(file)))
+        | PipelineError::Plan(PlanError::Known(TableError::File(file))) => file,
+        _ => return false,
+    };
+    file.is_missing()
+}
+
+fn look(config: &RunConfig, models: &Models) -> Result<Forecast, PipelineError> {
     let mut walk = Walk::new(config.walk.clone())?;
     let identity = models.identity();
     let options = config.plan_options(&walk, &identity);

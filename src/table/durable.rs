@@ -232,6 +232,8 @@ impl Drop for DurableFile {
 /// Creates `path` and what is missing above it, durably.
 pub fn create_dir_all(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
+        // As in `create_dir`; whoever has no right to sync it did not make it.
+        let _ = sync_parent(path);
         return Ok(());
     }
     if let Some(parent) = path

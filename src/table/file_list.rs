@@ -13,11 +13,11 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::columns::{conform, known_schema};
-use super::durable::{remove_file, temporary_path};
+use super::durable::{create_dir, remove_file, temporary_path};
 use super::merge::{Merge, Source};
 use super::schema::{CAPTIONED, FAILED};
 use super::snapshot::{BATCH_ROWS, Snapshot, SnapshotNotes, part_source, write_batches};
-use super::{Damage, FileError, Layout, LayoutError, Part, PartWriter, RunId, TableError};
+use super::{Damage, FileError, Layout, LayoutError, Part, PartWriter, TableError};
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -77,8 +77,13 @@ impl FileList {
     }
 
     /// Takes the rows that the run makes. What a killed run has left is removed; so the caller holds
-    /// the lock.
-    pub fn writer(&self, run_id: &RunId) -> Result<PartWriter, FileError> {
+    /// the lock. From now on there is a list, if only of no files, which says that somebody wants the
+    /// encoder's features for their own sake.
+    ///
+    /// # Errors
+    ///
+    /// When the directory cannot be written to.
+    pub fn writer(&self, notes: &SnapshotNotes) -> Result<PartWriter, FileListError> {
         for path in [
             &self.seen,
             &temporary_path(&self.seen),
@@ -86,7 +91,13 @@ impl FileList {
         ] {
             remove_file(path)?;
         }
-        Ok(PartWriter::at(&self.layout, run_id, self.seen.clone()))
+        if self.snapshot.is_none() {
+            create_dir(&self.layout.embeddings(&self.encoder_id)?)?;
+            let nothing = std::iter::empty();
+            write_batches(&self.layout, &self.path, &columns(), nothing, notes)?;
+        }
+        let seen = self.seen.clone();
+        Ok(PartWriter::at(&self.layout, &notes.run_id, seen))
     }
 
     /// Puts a list in place that has the files of `seen`, which [`writer`](Self::writer) has written,
@@ -106,6 +117,8 @@ impl FileList {
 /// A list of files that cannot be used, for another reason than damage.
 #[derive(Debug, thiserror::Error)]
 pub enum FileListError {
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
     #[error(transparent)]
@@ -178,13 +191,13 @@ mod tests {
     fn night(layout: &Layout, number: u32, rows: Vec<Row>) {
         let list = FileList::open(layout, ENCODER).unwrap();
         assert_eq!(list.damaged(), None);
-        let mut writer = list.writer(&run_id(number)).unwrap();
-        rows.into_iter().for_each(|row| writer.push(row).unwrap());
-        let seen = writer.finish().unwrap().unwrap();
         let notes = SnapshotNotes {
             run_id: run_id(number),
             model: "vgg16".to_owned(),
         };
+        let mut writer = list.writer(&notes).unwrap();
+        rows.into_iter().for_each(|row| writer.push(row).unwrap());
+        let seen = writer.finish().unwrap().unwrap();
         list.replace(&seen, &notes).unwrap();
     }
 
@@ -256,14 +269,14 @@ mod tests {
         let list = FileList::open(&layout, ENCODER).unwrap();
         assert_eq!(list.damaged().map(|damage| &*damage.path), Some(&*path));
         assert!(list.source().is_none());
-        list.writer(&run_id(2)).unwrap();
-        assert_eq!(names(&directory).unwrap(), ["files.arrow"]);
-        let mut again = list.writer(&run_id(2)).unwrap();
-        again.push(embedded("a", 2)).unwrap();
         let notes = SnapshotNotes {
             run_id: run_id(2),
             model: "vgg16".to_owned(),
         };
+        list.writer(&notes).unwrap();
+        assert_eq!(names(&directory).unwrap(), ["files.arrow"]);
+        let mut again = list.writer(&notes).unwrap();
+        again.push(embedded("a", 2)).unwrap();
         list.replace(&again.finish().unwrap().unwrap(), &notes)
             .unwrap();
         assert_eq!(known(&FileList::open(&layout, ENCODER).unwrap()).len(), 1);

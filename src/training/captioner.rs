@@ -368,10 +368,11 @@ impl TrainableCaptioner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::seeded;
 
     #[test]
     fn smoothed_labels_are_those_of_libtorch_and_the_token_loss_is_without() {
-        tch::manual_seed(1);
+        let _alone = seeded(1);
         let logits = Tensor::randn([7, 5], (Kind::Float, tch::Device::Cpu));
         let targets = Tensor::from_slice(&[0i64, 4, 2, 2, 1, 3, 0]);
         let none: Option<&Tensor> = None;

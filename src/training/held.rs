@@ -312,7 +312,11 @@ fn complete(
             let pictures: Vec<&[u8]> = squares.iter().map(Vec::as_slice).collect();
             let features = encoder.encode(&pictures)?;
             for (id, features) in ids.iter().zip(features.chunks_exact(encoder.dimensions())) {
-                writer.append(*id, features)?;
+                if features.iter().all(|value| value.is_finite()) {
+                    writer.append(*id, features)?;
+                } else {
+                    tracing::warn!("left out: of image {id} the encoder gave no finite numbers");
+                }
             }
         }
         let done = (number + 1) * TOGETHER;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::TrainingError;
-use crate::archive::{self, ImageRef, Limits, LoadOutcome, Picture};
+use crate::archive::{self, Limits, Picture};
 use crate::encoder::preprocess::Preprocess;
 
 /// The picture in a file, upright.
@@ -12,26 +12,10 @@ use crate::encoder::preprocess::Preprocess;
 ///
 /// When it cannot be read or decoded, or is no image.
 pub fn read(path: &Path) -> Result<Picture, TrainingError> {
-    let failed = |reason: String| TrainingError::Picture {
+    archive::open(path, &Limits::default()).map_err(|failure| TrainingError::Picture {
         path: path.to_owned(),
-        reason,
-    };
-    let file = ImageRef {
-        root: "".into(),
-        uri: path.display().to_string(),
-        path: path.to_owned(),
-        // No row is compared with these.
-        bytes: 0,
-        modified: 0,
-    };
-    let limits = Limits::default();
-    match archive::load(&file, &limits) {
-        LoadOutcome::Loaded(loaded) => {
-            archive::decode(&loaded, &limits).map_err(|failure| failed(failure.reason))
-        }
-        LoadOutcome::Failed { failure, .. } => Err(failed(failure.reason)),
-        LoadOutcome::NotAnImage => Err(failed("it is no image".to_owned())),
-    }
+        reason: failure.reason,
+    })
 }
 
 /// The square that an encoder sees; `path` is for messages.

@@ -70,6 +70,7 @@ impl Roles {
 mod tests {
     use super::*;
     use crate::scenes::Size;
+    use crate::seeded::seeded;
 
     fn object(kind: Kind, colour: Colour) -> ObjectTruth {
         ObjectTruth {
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_loss_falls_to_nothing_when_the_features_tell_the_roles() {
-        tch::manual_seed(1);
+        let _alone = seeded(1);
         let variables = tch::nn::VarStore::new(tch::Device::Cpu);
         let roles = Roles::new(&variables.root(), 2).unwrap();
         let casts = [

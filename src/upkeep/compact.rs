@@ -255,7 +255,8 @@ struct Droppable<'a> {
     references: Option<&'a References>,
     /// Encoders of runs that made captions.
     captioned: HashSet<String>,
-    /// Encoders of runs that only made features: those are what the user asked for.
+    /// Encoders of runs that only made features: those are what the user asked for. Such a run leaves a
+    /// list of files from its beginning, whatever becomes of it and of its summary.
     asked_for: HashSet<String>,
     /// Whether all runs could be asked.
     is_certain: bool,
@@ -278,6 +279,11 @@ impl<'a> Droppable<'a> {
                     droppable.asked_for.insert(run.encoder_id);
                 }
                 Err(_) => droppable.is_certain = false,
+            }
+        }
+        for encoder_id in layout.encoders()? {
+            if layout.file_list(&encoder_id)?.exists() {
+                droppable.asked_for.insert(encoder_id);
             }
         }
         Ok(droppable)

@@ -22,7 +22,7 @@ use crate::cache::{Cache, CacheWriter, Precision, Spec, SweepSize};
 use crate::nightly::{Lock, RunSummary, State};
 use crate::table::arbitrary::{Damage as Accident, copy_tree, row, run_id, scratch};
 use crate::table::{
-    Layout, Outcome, PartFile, PartSize, PartWriter, Row, RunId, SnapshotNotes, steps,
+    FileList, Layout, Outcome, PartFile, PartSize, PartWriter, Row, RunId, SnapshotNotes, steps,
 };
 
 const DIMS: usize = 3;
@@ -430,7 +430,17 @@ fn features_that_were_asked_for_stay() {
     compact_once(&layout, run_id(5));
     assert_eq!(all_rows(&layout), []);
     assert_eq!(all_features(&layout).len(), 2);
+    // A run that was killed before its summary has left a list of files all the same.
     fs::remove_file(layout.summary(&run_id(3))).unwrap();
+    let list = FileList::open(&layout, ENCODER).unwrap();
+    let notes = SnapshotNotes {
+        run_id: run_id(3),
+        model: "vgg16".to_owned(),
+    };
+    drop(list.writer(&notes).unwrap());
+    compact_once(&layout, run_id(5));
+    assert_eq!(all_features(&layout).len(), 2);
+    fs::remove_file(layout.file_list(ENCODER).unwrap()).unwrap();
     compact_once(&layout, run_id(5));
     assert_eq!(all_features(&layout).len(), 0);
     assert!(!layout.embeddings(ENCODER).unwrap().exists());

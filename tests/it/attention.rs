@@ -11,6 +11,8 @@ use showtell::nightly::{RunSummary, runs};
 use showtell::table::Layout;
 use tch::{Device, Kind, Tensor};
 
+use crate::seeded::seeded;
+
 const WIDTHS: [i64; 5] = [2, 3, 4, 5, 6];
 const WORDS: [&str; 6] = ["<start>", "<end>", "<unk>", "boat", "sea", "red"];
 
@@ -59,7 +61,7 @@ impl Looking {
         fs::create_dir(&model).unwrap();
         fs::write(model.join("model.toml"), DESCRIPTION).unwrap();
         fs::write(model.join("vocabulary.txt"), WORDS.join("\n") + "\n").unwrap();
-        tch::manual_seed(3);
+        let _alone = seeded(3);
         let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
         let mut encoder = Vec::new();
         for layer in Convolution::layers(WIDTHS) {

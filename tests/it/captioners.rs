@@ -17,6 +17,8 @@ use showtell::training::show_tell::TrainableShowTell;
 use tch::nn::{Adam, OptimizerConfig, VarStore};
 use tch::{Device, Kind, Tensor};
 
+use crate::seeded::seeded;
+
 /// Nothing stands against learning by heart, so that numbers compare.
 const AGAINST: Regularisation = Regularisation {
     dropout: 0.0,
@@ -157,6 +159,7 @@ fn check_search<C>(golden: &Golden<C>, model: &dyn Captioner) {
 fn show_and_tell_learns_as_in_pytorch() {
     let golden: Golden<ShowTellConfig> = golden("show_tell");
     for (kind, allowed) in NEAR {
+        let _alone = seeded(0);
         let variables = VarStore::new(Device::Cpu);
         let root = variables.root();
         let mut model =
@@ -214,6 +217,7 @@ fn soft_attention_learns_as_in_pytorch() {
     let golden: Golden<ShowAttendTellConfig> = golden("show_attend_tell");
     let config = &golden.config;
     for (kind, allowed) in NEAR {
+        let _alone = seeded(0);
         let variables = VarStore::new(Device::Cpu);
         let root = variables.root();
         let mut model =
@@ -265,7 +269,7 @@ fn attention_is_a_distribution_for_each_word() {
 /// look has to find that region by reward alone.
 #[test]
 fn hard_attention_learns_where_to_look() {
-    tch::manual_seed(5);
+    let _alone = seeded(5);
     let config = ShowAttendTellConfig {
         regions: 6,
         channels: 8,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use arrow::array::{Array, AsArray};
 use arrow::ipc::reader::FileReader;
+use parquet::file::metadata::ParquetMetaDataReader;
 use showtell::archive::{Hidden, ImageId, Limits, WalkConfig};
 use showtell::cache::{Cache, Precision, Spec};
 use showtell::encoder::preprocess::Preprocess;
@@ -238,6 +239,44 @@ fn what_is_known_of_files_is_never_taken_for_features() {
     assert!(summary.warnings[0].contains("files.arrow"), "{summary:?}");
     let (counts, pictures) = night.run();
     assert_eq!((counts.unchanged, pictures), (11, 0));
+}
+
+#[test]
+fn damaged_features_are_found_by_verifying_and_computed_again() {
+    let night = Embedding::new();
+    night.run();
+    let ids: Vec<ImageId> = samples()
+        .iter()
+        .map(|sample| ImageId::of(&fs::read(sample).unwrap()))
+        .collect();
+    let sound = night.cache().get(&ids);
+    let entries = fs::read_dir(night.list().parent().unwrap()).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path());
+    let part = paths
+        .find(|path| path.extension().unwrap() == "parquet")
+        .unwrap();
+    // Of the last column's last page.
+    let footer = ParquetMetaDataReader::new()
+        .parse_and_finish(&File::open(&part).unwrap())
+        .unwrap();
+    let column = footer.row_group(0).columns().last().unwrap();
+    let (start, length) = column.byte_range();
+    let mut bytes = fs::read(&part).unwrap();
+    bytes[(start + length - 1) as usize] ^= 1;
+    fs::write(&part, bytes).unwrap();
+
+    assert_eq!(night.run().1, 0);
+    let (verified, pictures) = night.run_with(true);
+    assert_eq!(pictures, 10);
+    let name = part.file_name().unwrap().to_str().unwrap();
+    assert!(
+        verified.warnings[0].contains(name),
+        "{:?}",
+        verified.warnings
+    );
+    assert_eq!(night.cache().get(&ids), sound);
+    let (again, pictures) = night.run_with(true);
+    assert_eq!((again.warnings.len(), pictures), (0, 0));
 }
 
 #[test]

@@ -36,6 +36,8 @@ mod publish;
 mod recipes;
 /// Drawn scenes and the samples that ship.
 mod scenes;
+#[path = "../../src/seeded.rs"]
+mod seeded;
 /// Captions written and read back by the arrow and parquet crates.
 mod table;
 /// The command ill-treated: killed, without room, over damaged files.

@@ -173,6 +173,20 @@ fn weights_that_do_not_fit_are_refused_with_the_tensors_name() {
         "{refused}"
     );
 
+    for spoilt in [f32::NAN, f32::INFINITY] {
+        let whole = folder().join("narrow.safetensors");
+        let mut tensors = Tensor::read_safetensors(&whole).unwrap();
+        let of_one = |(name, _): &&mut (String, Tensor)| name == "features.5.weight";
+        let (_, tensor) = tensors.iter_mut().find(of_one).unwrap();
+        let _ = tensor.get(0).get(1).get(2).get(0).fill_(f64::from(spoilt));
+        Tensor::write_safetensors(&tensors, &file).unwrap();
+        let refused = message(&config, &file);
+        assert!(
+            refused.contains("tensor features.5.weight has values that are no finite numbers"),
+            "{refused}"
+        );
+    }
+
     fs::write(&file, "no weights").unwrap();
     let refused = message(&config, &file);
     assert!(

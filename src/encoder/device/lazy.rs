@@ -28,7 +28,7 @@ impl LazyDevice {
     /// first tensor is made.
     ///
     /// # Errors
-    /// Those of [`DeviceChoice::resolve`] and [`Precision::resolve`].
+    /// Those of [`DeviceChoice::find`] and [`Precision::resolve`].
     pub fn get(&self) -> Result<(Device, Kind), DeviceError> {
         let (devices, kind) = self.all()?;
         Ok((devices[0], kind))
@@ -37,7 +37,7 @@ impl LazyDevice {
     /// All devices, at least one, and the type to compute in. To be asked before the first tensor is made.
     ///
     /// # Errors
-    /// Those of [`DeviceChoice::resolve`] and [`Precision::resolve`], of whichever device.
+    /// Those of [`DeviceChoice::find`] and [`Precision::resolve`], of whichever device.
     pub fn all(&self) -> Result<(&[Device], Kind), DeviceError> {
         let (devices, kind) = match self.found.get() {
             Some(found) => found,
@@ -52,7 +52,7 @@ impl LazyDevice {
     fn find(&self) -> Result<(Vec<Device>, Kind), DeviceError> {
         let runtime = load_cuda();
         let cpu = Cpu::detect();
-        let devices = self.device.resolve_all(runtime)?;
+        let devices = self.device.find(runtime)?;
         let kinds = devices
             .iter()
             .map(|device| self.precision.resolve(*device, runtime, &cpu))

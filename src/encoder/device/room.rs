@@ -83,6 +83,9 @@ fn is_out_of_memory(error: &TchError) -> bool {
         "can't allocate memory",
         "not enough memory",
         "CUDNN_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        // What is left of cuDNN's attempts when none found room for what it needs beside.
+        "unable to find an engine to execute this computation",
     ]
     .iter()
     .any(|words| text.contains(words))

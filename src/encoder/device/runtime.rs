@@ -19,6 +19,7 @@ use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use serde::Serialize;
 
 use super::driver::{CudaVersion, Driver, Gpu};
+use crate::encoder::fused::compute_fp32_in_full;
 
 /// The libtorch of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -148,6 +149,9 @@ fn attempt(folders: &[PathBuf]) -> Cuda {
         return Cuda::Failed {
             reason: unusable(driver.version),
         };
+    }
+    if !compute_fp32_in_full() {
+        tracing::warn!("libtorch may compute fp32 in TF32 on these GPUs");
     }
     Cuda::Loaded {
         library: library.clone(),

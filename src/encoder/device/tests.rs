@@ -57,6 +57,27 @@ fn all_are_all_gpus_or_the_cpu() {
 }
 
 #[test]
+fn gpus_that_do_not_compute_are_left_out_and_the_cpu_takes_over() {
+    let broken = |device: Device| DeviceError::Broken {
+        device: name_of(device),
+        kind: Kind::Float,
+        reason: "no kernel image is available".into(),
+    };
+    let gpus = vec![Device::Cuda(0), Device::Cuda(1)];
+    let second_computes = |device| match device {
+        Device::Cuda(1) => Ok(()),
+        _ => Err(broken(device)),
+    };
+    assert_eq!(
+        that_compute(gpus.clone(), second_computes),
+        [Device::Cuda(1)]
+    );
+    let none_does = |device| Err(broken(device));
+    assert_eq!(that_compute(gpus, none_does), [Device::Cpu]);
+    assert_eq!(that_compute(vec![Device::Cpu], none_does), [Device::Cpu]);
+}
+
+#[test]
 fn each_gpu_gets_a_batch_of_its_own_within_bounds() {
     assert_eq!([0, 1, 2, 100].map(batch_of), [64, 256, 512, 1024]);
     assert_eq!(DeviceChoice::Cpu.usual_batch(), 64);

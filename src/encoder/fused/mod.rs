@@ -37,6 +37,7 @@ unsafe extern "C" {
         bias: *const C_tensor,
         error: *mut *mut c_char,
     ) -> *mut C_tensor;
+    fn showtell_pin_memory(x: *const C_tensor, error: *mut *mut c_char) -> *mut C_tensor;
     fn showtell_keep_buffers(room: usize);
     fn free(pointer: *mut c_void);
 }
@@ -58,6 +59,21 @@ pub fn keep_buffers() {
 pub fn compute_fp32_in_full() -> bool {
     // SAFETY: it sets options of libtorch.
     unsafe { showtell_compute_fp32_in_full() }
+}
+
+/// The same values where a GPU fetches them by itself. tch names the device, of which libtorch would warn on
+/// standard error.
+///
+/// # Errors
+///
+/// When there is no GPU, or no room.
+pub fn pin_memory(x: &Tensor) -> Result<Tensor, TchError> {
+    let mut error = std::ptr::null_mut();
+    // SAFETY: a live tensor.
+    unsafe {
+        let pinned = showtell_pin_memory(x.as_ptr(), &mut error);
+        take(pinned, error)
+    }
 }
 
 /// Takes what a function of operations.cpp returned.
@@ -302,6 +318,16 @@ pub fn channels_last(tensor: &Tensor) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::seeded;
+
+    #[test]
+    fn memory_is_pinned_for_a_gpu_or_it_is_told_that_there_is_none() {
+        let x = Tensor::from_slice(&[1u8, 2, 3]);
+        match pin_memory(&x) {
+            Ok(pinned) => assert_eq!(pinned, x),
+            Err(error) => assert!(error.to_string().contains("accelerator"), "{error}"),
+        }
+    }
 
     #[test]
     fn fp32_is_not_rounded_to_tf32() {
@@ -310,6 +336,7 @@ mod tests {
 
     #[test]
     fn fused_convolutions_give_what_single_steps_give_or_are_not_used() {
+        let _alone = seeded(6);
         for kind in [Kind::Float, Kind::BFloat16] {
             let random =
                 |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu)).to_kind(kind) * 0.1;
@@ -329,6 +356,7 @@ mod tests {
 
     #[test]
     fn any_number_of_rows_gives_what_libtorch_gives() {
+        let _alone = seeded(7);
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
         let (weight, bias) = (random(&[24, 20]), random(&[24]));
         let layer = Linear::new(weight.shallow_clone(), bias.shallow_clone(), 64).unwrap();

@@ -22,18 +22,28 @@ std::optional<c10::OperatorHandle> find(const char *name) {
     return c10::Dispatcher::singleton().findSchema({name, ""});
 }
 
-// Calls an operation that gives one tensor. Null if it failed, with the reason in `error`.
-at::Tensor *call(const char *name, Stack arguments, char **error) {
+// What `give` gives. Null if it failed, with the reason in `error`.
+template <typename Give> at::Tensor *given(Give give, char **error) {
     try {
         at::AutoDispatchBelowAutograd no_gradients;
-        auto operation = find(name);
-        TORCH_CHECK(operation.has_value(), "this libtorch has no ", name);
-        operation->callBoxed(&arguments);
-        return new at::Tensor(arguments.at(0).toTensor());
+        return new at::Tensor(give());
     } catch (const std::exception &exception) {
         *error = strdup(exception.what());
         return nullptr;
     }
+}
+
+// Calls an operation that gives one tensor.
+template <typename Arguments>
+at::Tensor *call(const char *name, Arguments arguments, char **error) {
+    auto give = [&] {
+        auto operation = find(name);
+        TORCH_CHECK(operation.has_value(), "this libtorch has no ", name);
+        Stack stack = arguments();
+        operation->callBoxed(&stack);
+        return stack.at(0).toTensor();
+    };
+    return given(give, error);
 }
 
 c10::List<int64_t> both(int64_t value) {
@@ -69,36 +79,46 @@ bool showtell_has_prepared_operations() {
     }
 }
 
+// The same values in memory that a GPU fetches from by itself.
+at::Tensor *showtell_pin_memory(const at::Tensor *x, char **error) {
+    return given([=] { return x->pin_memory(); }, error);
+}
+
 // The weight of a 3x3 convolution with a border of one, laid out for pictures of `input_size`,
 // which has four sides.
 at::Tensor *showtell_prepare_convolution(const at::Tensor *weight, const int64_t *input_size,
                                          char **error) {
-    c10::List<int64_t> size({input_size[0], input_size[1], input_size[2], input_size[3]});
-    return call("mkldnn::_reorder_convolution_weight",
-                {*weight, both(1), both(1), both(1), int64_t{1}, size}, error);
+    auto arguments = [=]() -> Stack {
+        c10::List<int64_t> size({input_size[0], input_size[1], input_size[2], input_size[3]});
+        return {*weight, both(1), both(1), both(1), int64_t{1}, size};
+    };
+    return call("mkldnn::_reorder_convolution_weight", arguments, error);
 }
 
 // Convolution, bias and ReLU in one.
 at::Tensor *showtell_convolution_relu(const at::Tensor *x, const at::Tensor *weight,
                                       const at::Tensor *bias, char **error) {
-    return call("mkldnn::_convolution_pointwise",
-                {*x, *weight, *bias, both(1), both(1), both(1), int64_t{1}, std::string("relu"),
-                 c10::List<std::optional<at::Scalar>>(), c10::IValue()},
-                error);
+    auto arguments = [=]() -> Stack {
+        return {*x, *weight, *bias, both(1), both(1), both(1), int64_t{1}, std::string("relu"),
+                c10::List<std::optional<at::Scalar>>(), c10::IValue()};
+    };
+    return call("mkldnn::_convolution_pointwise", arguments, error);
 }
 
 // The weight of a fully connected layer, laid out for `rows` rows.
 at::Tensor *showtell_prepare_linear(const at::Tensor *weight, int64_t rows, char **error) {
-    return call("mkldnn::_reorder_linear_weight", {*weight, rows}, error);
+    auto arguments = [=]() -> Stack { return {*weight, rows}; };
+    return call("mkldnn::_reorder_linear_weight", arguments, error);
 }
 
 // Product and bias in one.
 at::Tensor *showtell_linear(const at::Tensor *x, const at::Tensor *weight, const at::Tensor *bias,
                             char **error) {
-    return call("mkldnn::_linear_pointwise",
-                {*x, *weight, *bias, std::string("none"),
-                 c10::List<std::optional<at::Scalar>>(), c10::IValue()},
-                error);
+    auto arguments = [=]() -> Stack {
+        return {*x, *weight, *bias, std::string("none"), c10::List<std::optional<at::Scalar>>(),
+                c10::IValue()};
+    };
+    return call("mkldnn::_linear_pointwise", arguments, error);
 }
 
 } // extern "C"

@@ -11,6 +11,8 @@ use showtell::encoder::vgg16::Convolution;
 use showtell::encoder::{self, EncoderConfig};
 use tch::{Device, Kind, Tensor};
 
+use crate::seeded::seeded;
+
 use super::places::{PICTURES, Place, colour_and_thing, in_bf16, recipe};
 
 const WIDTHS: [i64; 5] = [4, 4, 6, 6, 8];
@@ -35,7 +37,7 @@ fn photographs(place: &Place) {
         });
         image.save(folder.join(format!("{picture}.png"))).unwrap();
     }
-    tch::manual_seed(3);
+    let _alone = seeded(3);
     let mut tensors = Vec::new();
     let mut add = |name: String, shape: &[i64]| {
         let inputs: i64 = shape[1..].iter().product();
