@@ -32,7 +32,11 @@ impl<W: Write> Output<W> {
                 self.read_enough = true;
                 Ok(instead)
             }
-            written => written,
+            Err(error) => {
+                let reason = format!("cannot write to standard output: {error}");
+                Err(io::Error::new(error.kind(), reason))
+            }
+            Ok(written) => Ok(written),
         }
     }
 }
