@@ -19,6 +19,7 @@ mod forecast;
 mod live;
 mod models;
 mod reading;
+mod spelling;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,7 @@ pub fn run(
     let lock = Lock::acquire(&layout, started)?;
     let mut state = State::open(&layout, &lock)?;
     state.repair(started)?;
+    let spelling = spelling::warnings(&walk, &layout)?;
     let run_id = layout.next_run_id(started, random())?;
     let notes = SnapshotNotes {
         run_id,
@@ -234,6 +236,7 @@ pub fn run(
         notes,
         started,
         roots,
+        spelling,
     }
     .of(parts)
 }

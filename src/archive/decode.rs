@@ -168,7 +168,10 @@ impl<'a> Header<'a> {
         let mut decoder = open(loaded)?;
         Ok(Self {
             stored: decoder.dimensions(),
-            orientation: orientation(loaded.format, decoder.as_mut()),
+            orientation: match loaded.format {
+                Format::Png => exif_orientation(exif_of_png(&loaded.bytes)),
+                format => orientation(format, decoder.as_mut()),
+            },
             source: Source::Other(decoder),
         })
     }
@@ -304,6 +307,22 @@ fn orientation(format: Format, decoder: &mut dyn ImageDecoder) -> Orientation {
             .map(|exif| exif_orientation(exif.as_deref())),
     };
     found.unwrap_or(Orientation::NoTransforms)
+}
+
+/// The eXIf chunk of a PNG, which may stand behind the pixels, where decoders have not read yet.
+fn exif_of_png(bytes: &[u8]) -> Option<&[u8]> {
+    const SIGNATURE: usize = 8;
+    // Length and type stand before what a chunk holds, a checksum after.
+    let mut rest = bytes.get(SIGNATURE..)?;
+    loop {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (kind, data) = after.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        if kind == b"eXIf" {
+            return data.get(..length);
+        }
+        rest = data.get(length.checked_add(4)?..)?;
+    }
 }
 
 fn exif_orientation(exif: Option<&[u8]>) -> Orientation {

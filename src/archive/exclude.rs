@@ -2,7 +2,7 @@
 //!
 //! As in the ignore files that people know: a pattern without a slash (`thumbs`, `*.tmp`) matches a
 //! name at any depth, one with a slash (`2019/**/raw`) matches the whole path, a leading slash only
-//! says so, and a trailing slash matches directories alone. What matches is pruned with all below.
+//! or `./` only says so, and a trailing slash matches directories alone. What matches is pruned with all below.
 
 use std::path::Path;
 
@@ -32,7 +32,7 @@ impl Exclude {
                 Some(pattern) => (pattern, &mut directories),
                 None => (pattern.as_str(), &mut entries),
             };
-            let anchored = match pattern.strip_prefix('/') {
+            let anchored = match pattern.strip_prefix("./").or(pattern.strip_prefix('/')) {
                 Some(pattern) => pattern.to_owned(),
                 None if pattern.contains('/') => pattern.to_owned(),
                 None => format!("**/{pattern}"),
@@ -84,6 +84,8 @@ mod tests {
         check("**/raw/*.png", "x/raw/a.png", File, true);
         check("/thumbs", "thumbs", Directory, true);
         check("/thumbs", "2019/thumbs", Directory, false);
+        check("./thumbs", "thumbs", Directory, true);
+        check("./thumbs", "2019/thumbs", Directory, false);
         check("thumbs/", "2019/thumbs", Directory, true);
         check("thumbs/", "2019/thumbs", File, false);
         check("{a,b}?.jpg", "x/b1.jpg", File, true);

@@ -7,6 +7,7 @@
 //!
 //! Nothing here opens a file.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -26,7 +27,8 @@ use super::{ImageRef, Micros};
 /// What to walk.
 #[derive(Debug, Clone)]
 pub struct WalkConfig {
-    /// The archive's directories; one that is given twice is walked once.
+    /// The archive's directories; one that is given twice, in whichever spelling, is walked once, as it is
+    /// spelled first.
     pub roots: Vec<PathBuf>,
     /// Globs of what to leave out: `thumbs` or `*.tmp` at any depth, `2019/**/raw` from the root.
     pub exclude: Vec<String>,
@@ -107,6 +109,18 @@ pub enum WalkError {
     NotADirectory { root: PathBuf },
     #[error("cannot use a pattern of what to exclude")]
     Exclude(#[source] globset::Error),
+    #[error(
+        "the pattern {pattern:?} of what to exclude would leave out everything, or nothing: name files \
+         (*.tmp), directories (thumbs/), or a path below the directory ({})",
+        below.display()
+    )]
+    Pattern { pattern: String, below: PathBuf },
+    #[error(
+        "{} and {} would both stand as {name:?} in the table: name one of them by another path",
+        paths[0].display(),
+        paths[1].display()
+    )]
+    SameName { name: String, paths: [PathBuf; 2] },
 }
 
 /// Iterates over the files below some directories in [`super::key_order`].
@@ -122,6 +136,29 @@ pub struct Walk {
     exclude: Exclude,
     hidden: Hidden,
     skipped: Skipped,
+}
+
+/// What people write and cannot mean.
+fn check_pattern(pattern: &str, roots: &[Arc<Root>]) -> Result<(), WalkError> {
+    let of_a_root = |root: &Arc<Root>| {
+        let path = Path::new(pattern);
+        let below = path
+            .strip_prefix(&root.real)
+            .or(path.strip_prefix(&root.path));
+        let is_meant = path.is_absolute() && root.real != Path::new("/");
+        below.ok().filter(|_| is_meant).map(Path::to_owned)
+    };
+    let below = match pattern.trim_matches(['/', '.']) {
+        "" => Some(PathBuf::from("2019/raw")),
+        _ => roots.iter().find_map(of_a_root),
+    };
+    match below {
+        Some(below) => Err(WalkError::Pattern {
+            pattern: pattern.to_owned(),
+            below,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A directory and what lies below it, up to the next link.
@@ -142,8 +179,19 @@ impl Walk {
             .into_iter()
             .map(|root| Root::open(root).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
+        for pattern in &config.exclude {
+            check_pattern(pattern, &roots)?;
+        }
+        let mut met = HashSet::new();
+        roots.retain(|root| met.insert(root.real.clone()));
         roots.sort_by(|a, b| a.name.cmp(&b.name));
-        roots.dedup_by(|a, b| a.name == b.name);
+        let same = |pair: &&[Arc<Root>]| pair[0].name == pair[1].name;
+        if let Some([first, second]) = roots.windows(2).find(same) {
+            return Err(WalkError::SameName {
+                name: first.name.to_string(),
+                paths: [first.path.clone(), second.path.clone()],
+            });
+        }
         Ok(Self {
             roots: roots.into_iter(),
             trees: Vec::new(),
@@ -151,6 +199,35 @@ impl Walk {
             hidden: config.hidden,
             skipped: Skipped::default(),
         })
+    }
+
+    /// Pairs of roots, as rows name them, of which the second lies in the first: what is in both has two rows.
+    /// Asked before the walk begins.
+    pub fn nested_roots(&self) -> Vec<(String, String)> {
+        let roots = self.roots.as_slice();
+        let mut nested = Vec::new();
+        for outer in roots {
+            let inner =
+                |root: &&Arc<Root>| root.real != outer.real && root.real.starts_with(&outer.real);
+            nested.extend(
+                roots
+                    .iter()
+                    .filter(inner)
+                    .map(|inner| (outer.name.to_string(), inner.name.to_string())),
+            );
+        }
+        nested
+    }
+
+    /// The root that is the directory `known`, where rows would name it otherwise. Asked before the walk begins.
+    pub fn other_spelling(&self, known: &str) -> Option<String> {
+        let roots = self.roots.as_slice();
+        if roots.iter().any(|root| &*root.name == known) {
+            return None;
+        }
+        let real = fs::canonicalize(known).ok()?;
+        let same = roots.iter().find(|root| root.real == real)?;
+        Some(same.name.to_string())
     }
 
     /// The roots as rows name them, in the order of the walk. Asked before the walk begins.

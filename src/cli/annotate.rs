@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use showtell::captioner::model::Model;
+use showtell::encoder::Layer;
 use showtell::hub;
 use showtell::nightly::{RunOutcome, RunSummary};
-use showtell::pipeline::Live;
+use showtell::pipeline::{Keep, Live};
 
 use super::exit::Exit;
 use super::models::WantedModel;
@@ -20,8 +21,8 @@ use super::{forecast, model, report};
 /// Run again over the same output, it does only what is new or has changed; with another model or
 /// other decode parameters it captions again from cached features, without reading an image.
 ///
-/// Before anything becomes current, guards look at the whole: a directory that cannot be listed or has
-/// been emptied, too many images gone or failed, captions that are all alike or quite unlike those of
+/// Before anything becomes current, guards look at the whole: a directory that went away or has been
+/// emptied, too many images gone or failed, captions that are all alike or quite unlike those of
 /// the runs before. What they refuse is set aside in OUT/refused, captions.arrow stays as it was, and
 /// the exit code is 3. If it is right all the same, run again with --accept: fc7 is kept, so
 /// only reading and captioning are done again.
@@ -50,6 +51,10 @@ pub struct AnnotateArguments {
     /// Scores are divided by the length to this power; 0 leaves them [default: the model's]
     #[arg(long, value_name = "A", help_heading = "Decoding")]
     length_penalty: Option<f32>,
+    /// Keep the features of conv5_3 too, which a model with attention looks at: 200 KB an image (for
+    /// the full-size VGG-16), that another captioner or beam then need not compute again
+    #[arg(long, help_heading = "Computing")]
+    cache_regions: bool,
     #[command(flatten)]
     guards: GuardArguments,
     #[command(flatten)]
@@ -66,7 +71,8 @@ Examples:
   showtell annotate photos/ --out captions/ --model models/mine --weights vgg16-397923af.pth
 
 Reading the table:
-  duckdb -c \"SELECT uri, caption, score FROM 'captions/captions/*/*.parquet'\"
+  duckdb -c \"SELECT uri, last.caption, last.score FROM (SELECT uri, arg_max(c, run_id) AS last
+             FROM 'captions/captions/*/*.parquet' AS c GROUP BY root, uri)\"
   python -c \"import pyarrow.ipc as a; print(a.open_file('captions/captions.arrow').read_all())\"";
 
 pub fn run(arguments: &AnnotateArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
@@ -98,7 +104,10 @@ fn annotate(
     let config = archive.config(
         found.config.name.clone(),
         sources,
-        found.config.encoder.layer,
+        match found.config.encoder.layer {
+            Layer::Conv5_3 if !arguments.cache_regions => Keep::Nothing,
+            _ => Keep::Features,
+        },
         arguments.guards.into(),
         arguments.device,
     );

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use showtell::encoder::{EncoderConfig, Layer};
+use showtell::encoder::EncoderConfig;
 use showtell::nightly::{Guards, RunOutcome, RunSummary};
-use showtell::pipeline::Live;
+use showtell::pipeline::{Keep, Live};
 
 use super::exit::Exit;
 use super::models::WantedModel;
@@ -63,7 +63,7 @@ fn embed(
     let config = archive.config(
         "vgg16".to_owned(),
         sources,
-        Layer::Fc7,
+        Keep::Features,
         Guards::default(),
         arguments.device,
     );

@@ -31,6 +31,7 @@ mod status;
 mod train;
 
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -93,7 +94,7 @@ pub fn parse(given: Vec<OsString>) -> Arguments {
     });
     let mut arguments = Arguments::try_parse_from(&said.arguments).unwrap_or_else(|error| {
         if let (Some(file), true) = (&said.file, error.use_stderr()) {
-            eprintln!("with the options of {}:", file.display());
+            let _ = writeln!(io::stderr(), "with the options of {}:", file.display());
         }
         error.exit()
     });

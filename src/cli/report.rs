@@ -55,18 +55,14 @@ pub fn annotated(
     }
     let failed = counts.failed + counts.unchanged_failed;
     writeln!(text, "\nTable: {}", layout.snapshot().display())?;
-    writeln!(
-        text,
-        "  duckdb -c \"SELECT uri, caption, score FROM '{}/captions/*/*.parquet'\"",
-        out.display()
-    )?;
+    writeln!(text, "  {}", query(out, "caption, last.score", "captioned"))?;
     if failed > 0 {
         writeln!(
             text,
-            "Failures: {} of {}; why:\n  duckdb -c \"SELECT uri, error_stage, error FROM '{}/captions/*/*.parquet' WHERE status = 'failed'\"",
+            "Failures: {} of {}; why:\n  {}",
             HumanCount(failed),
             HumanCount(counts.found),
-            out.display()
+            query(out, "error_stage, last.error", "failed")
         )?;
     }
     if model.demonstration {
@@ -81,19 +77,43 @@ pub fn annotated(
     Ok(())
 }
 
+/// What shows `columns` of the current rows of a status: of each image the newest row.
+fn query(out: &Path, columns: &str, status: &str) -> String {
+    let parts = out.join("captions/*/*.parquet").display().to_string();
+    let sql = format!(
+        "SELECT uri, last.{columns} FROM (SELECT uri, arg_max(c, run_id) AS last \
+         FROM '{}' AS c GROUP BY root, uri) WHERE last.status = '{status}'",
+        parts.replace('\'', "''")
+    );
+    let is_plain = |letter: char| !"\"$`\\".contains(letter);
+    let quoted: String = sql
+        .chars()
+        .flat_map(|letter| {
+            (!is_plain(letter))
+                .then_some('\\')
+                .into_iter()
+                .chain([letter])
+        })
+        .collect();
+    format!("duckdb -c \"{quoted}\"")
+}
+
 /// Tells why a run was kept out of the table, and what to do.
 fn refused(text: &mut impl Write, summary: &RunSummary, layout: &Layout) -> anyhow::Result<()> {
     writeln!(text, "\nRefused, because")?;
     for finding in &summary.findings {
         writeln!(text, "  {finding}")?;
     }
+    let table = match layout.snapshot() {
+        path if path.exists() => format!("The table is as it was: {}", path.display()),
+        _ => "There is no table yet.".to_owned(),
+    };
     writeln!(
         text,
-        "\nThe table is as it was: {}\n\
+        "\n{table}\n\
          What this run wrote is kept aside: {}\n\
          If it is right all the same, run again with --accept; images that went through the encoder \
          do not do so again.",
-        layout.snapshot().display(),
         layout.refused(&summary.run_id).display()
     )?;
     Ok(())

@@ -11,7 +11,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use indicatif::HumanCount;
 use showtell::archive::{Hidden, Limits, Walk, WalkConfig, quiet_panics};
 use showtell::cache;
-use showtell::encoder::Layer;
 use showtell::encoder::device::{DeviceChoice, LazyDevice, Precision};
 use showtell::nightly::{Guards, RunOutcome, RunSummary};
 use showtell::pipeline::{self, Keep, Live, Models, RunConfig};
@@ -71,13 +70,10 @@ pub struct ArchiveArguments {
     /// Rows in a part of the table: fewer cost less when a run is killed, and make more files
     #[arg(long, value_name = "N", default_value_t = PART_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Computing")]
     part_rows: u32,
-    /// Keep features in fp32 instead of rounding them to bfloat16: twice the space
+    /// Keep features in fp32 instead of rounding them to bfloat16: twice the space. Those that were kept
+    /// rounded before stay beside them until `compact`
     #[arg(long, help_heading = "Computing")]
     full_precision_cache: bool,
-    /// Keep the features of conv5_3 too, which a model with attention looks at: 200 KB an image (for
-    /// the full-size VGG-16), that another captioner or beam then need not compute again
-    #[arg(long, help_heading = "Computing")]
-    cache_regions: bool,
     #[command(flatten)]
     config_file: ConfigFileArguments,
     /// What was said, for the record of the run.
@@ -164,12 +160,12 @@ impl ArchiveArguments {
     }
 
     /// The run that these arguments describe, on `device`, of a model called `model` that lies in
-    /// `sources` and gives features of `layer`.
+    /// `sources`.
     pub fn config(
         &self,
         model: String,
         sources: Sources,
-        layer: Layer,
+        keep_features: Keep,
         guards: Guards,
         device: DeviceArguments,
     ) -> RunConfig {
@@ -195,10 +191,7 @@ impl ArchiveArguments {
                 true => cache::Precision::Full,
                 false => cache::Precision::default(),
             },
-            keep_features: match layer {
-                Layer::Conv5_3 if !self.cache_regions => Keep::Nothing,
-                _ => Keep::Features,
-            },
+            keep_features,
             retry_failed: self.retry_failed,
             verify: self.verify,
             guards,
@@ -257,6 +250,10 @@ fn watch(
     terminal: &Terminal,
     ended: &Receiver<()>,
 ) {
+    let doing = match config.captioner_source {
+        Some(_) => "annotating",
+        None => "embedding",
+    };
     let bar = terminal.progress("{bar:30} {pos}/{len} images  {per_sec}  {eta} left  {msg}");
     let interval = if terminal.interactive {
         Duration::from_millis(200)
@@ -305,7 +302,7 @@ fn watch(
                     done,
                     found = counts.found,
                     failed = counts.failed,
-                    "annotating"
+                    "{doing}"
                 );
             }
         }

@@ -121,6 +121,8 @@ fn started(run_id: &RunId) -> String {
 fn outcome(run: &PastRun) -> &'static str {
     match run {
         PastRun::Ended(summary) => match summary.outcome {
+            // Of `embed`, which publishes no rows.
+            RunOutcome::Published if summary.captioner_id.is_none() => "embedded",
             RunOutcome::Published => "published",
             RunOutcome::Refused => "refused",
             RunOutcome::Interrupted => "interrupted",

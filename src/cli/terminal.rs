@@ -62,6 +62,9 @@ pub fn start(arguments: &LogArguments) -> Terminal {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(AroundBar(bar.clone()))
+        // A line that cannot be written must not end the run; by default it would be told on standard
+        // error, where it could not be written either.
+        .log_internal_errors(false)
         .with_ansi(interactive);
     match arguments.log_format {
         LogFormat::Json => builder.json().flatten_event(true).init(),

@@ -1,4 +1,4 @@
-//! Turns the rows that damaged parts have lost, and that the snapshot still holds, into new parts.
+//! Turns the rows that damaged or missing parts have lost, and that the snapshot still holds, into new parts.
 //!
 //! The parts are the table for whoever reads them, and what the snapshot is made from when it is lost
 //! in its turn. So what they say together has to be what the snapshot says, whichever of them is
@@ -23,7 +23,7 @@ impl State {
             let written = self.write_lost_rows(&snapshot, now)?;
             tracing::warn!(
                 rows = written,
-                "rows of damaged parts were written again from captions.arrow"
+                "rows of damaged or missing parts were written again from captions.arrow"
             );
         }
         // Last: killed before, the next run finds them again and writes what is still missing.

@@ -125,6 +125,7 @@ impl State {
                 state.published_parts = state.parts.len();
             }
         }
+        state.look_for_missing_parts()?;
         Ok(state)
     }
 
@@ -139,6 +140,25 @@ impl State {
             Err(error) if !error.is_damage() => return Err(error.into()),
             // Left where it is: the run that was asked for puts a new one in its place.
             Err(error) => self.note_damage(Damage::new(&path, &error)),
+        }
+        Ok(())
+    }
+
+    /// Parts that somebody removed are noticed once all that are left have fewer rows than the snapshot.
+    fn look_for_missing_parts(&mut self) -> Result<(), StateError> {
+        let Some(rows) = self.snapshot.as_ref().map(Snapshot::rows) else {
+            return Ok(());
+        };
+        let mut left = 0;
+        for path in &self.older {
+            left += PartFile::open(path)?.rows() as u64;
+        }
+        if left < rows && !self.lacks_rows {
+            self.lacks_rows = true;
+            tracing::warn!(
+                path = %self.layout.captions().display(),
+                "parts are missing: they have {left} rows, captions.arrow {rows}"
+            );
         }
         Ok(())
     }

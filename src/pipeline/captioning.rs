@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::Utc;
 use crossbeam_channel::{Receiver, Sender};
@@ -17,6 +18,9 @@ use crate::cache::Cache;
 use crate::captioner::{Beam, Captioner, Decoding};
 use crate::nightly::KnownCaptions;
 use crate::table::{Identity, Outcome, Row, RunId};
+
+/// Failures that are logged where no table tells of them.
+const TOLD: u64 = 10;
 
 /// Captions kept, at least, for files that hold the same picture as an earlier one.
 const RECENT: usize = 1024;
@@ -145,9 +149,15 @@ impl<'a> CaptioningStage<'a> {
             }
             if let Outcome::Failed(failure) = &row.outcome {
                 tracing::debug!(uri = row.uri, stage = ?failure.stage, reason = failure.reason, "failed");
-                if !captioner {
+                let told = self.live.failed.load(Ordering::Relaxed);
+                if !captioner && told <= TOLD {
                     // The table has no row that would tell.
                     tracing::warn!("{}: {}", row.uri, failure.reason);
+                    if told == TOLD {
+                        tracing::warn!(
+                            "further failures are told by files.arrow beside the features"
+                        );
+                    }
                 }
             }
             rows.push(row);
@@ -286,14 +296,15 @@ impl<'a> CaptioningStage<'a> {
             modified,
             ..
         } = file;
+        let (width, height) = picture.as_ref().and_then(|picture| picture.size).unzip();
         Row {
             uri,
             root,
             image_id,
             bytes,
             modified_at: modified,
-            width: picture.as_ref().map(|picture| picture.width),
-            height: picture.as_ref().map(|picture| picture.height),
+            width,
+            height,
             format: picture.map(|picture: PictureInfo| picture.format),
             outcome,
             identity: Some(self.identity.clone()),

@@ -23,6 +23,8 @@ pub struct Conclusion<'a> {
     pub notes: SnapshotNotes,
     pub started: DateTime<Utc>,
     pub roots: Vec<String>,
+    /// What there is to say of their names.
+    pub spelling: Vec<String>,
 }
 
 impl Conclusion<'_> {
@@ -109,7 +111,12 @@ impl Conclusion<'_> {
         let aside = aside.iter().map(|run_id| {
             format!("the rows of {run_id}, which was interrupted, are set aside too")
         });
-        damaged.chain(aside).chain(self.nothing_found()).collect()
+        let spelling = self.spelling.iter().cloned();
+        damaged
+            .chain(aside)
+            .chain(spelling)
+            .chain(self.nothing_found())
+            .collect()
     }
 
     /// That there was no image at all: more likely a wrong directory than an empty archive.

@@ -61,9 +61,8 @@ pub enum Item {
 #[derive(Debug, Clone)]
 pub struct PictureInfo {
     pub image_id: ImageId,
-    /// In pixels, as shown.
-    pub width: u32,
-    pub height: u32,
+    /// Width and height in pixels, as shown, as far as the file tells.
+    pub size: Option<(u32, u32)>,
     pub format: Arc<str>,
 }
 
@@ -206,7 +205,7 @@ impl<'a> ReadingStage<'a> {
             return Some(match described {
                 Ok(size) => Item::Image {
                     file,
-                    picture: info(&loaded, size),
+                    picture: info(&loaded, Some(size)),
                     pixels: None,
                 },
                 Err(failure) => failed(file, &loaded, failure),
@@ -274,7 +273,7 @@ impl<'a> ReadingStage<'a> {
         match decoded {
             Ok((size, pixels)) => Item::Image {
                 file,
-                picture: info(loaded, size),
+                picture: info(loaded, Some(size)),
                 pixels: Some(pixels),
             },
             Err(failure) => {
@@ -304,23 +303,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn failed(file: ImageRef, loaded: &Loaded, failure: Failure) -> Item {
     // A header may tell the size of a picture whose pixels are damaged.
-    let picture = archive::dimensions(loaded)
-        .ok()
-        .map(|size| info(loaded, size));
+    let size = archive::dimensions(loaded).ok();
     Item::Failed {
         file,
         image_id: Some(loaded.image_id),
-        picture,
+        picture: Some(info(loaded, size)),
         failure,
     }
 }
 
-fn info(loaded: &Loaded, (width, height): (u32, u32)) -> PictureInfo {
+fn info(loaded: &Loaded, size: Option<(u32, u32)>) -> PictureInfo {
     let format = loaded.format.as_str().into();
     PictureInfo {
         image_id: loaded.image_id,
-        width,
-        height,
+        size,
         format,
     }
 }
@@ -328,8 +324,7 @@ fn info(loaded: &Loaded, (width, height): (u32, u32)) -> PictureInfo {
 fn picture_of(known: &Known) -> Option<PictureInfo> {
     Some(PictureInfo {
         image_id: known.image_id?,
-        width: known.width?,
-        height: known.height?,
+        size: known.width.zip(known.height),
         format: known.format.clone()?,
     })
 }

@@ -83,7 +83,11 @@ impl Layout {
             .append(true)
             .open(layout.lock())
             .map_err(|source| LayoutError::NotWritable {
-                path: out.to_owned(),
+                // Another user's, perhaps, in a directory that is everybody's.
+                path: match layout.lock() {
+                    lock if lock.exists() => lock,
+                    _ => out.to_owned(),
+                },
                 source,
             })?;
         for directory in [CAPTIONS, EMBEDDINGS, RUNS] {

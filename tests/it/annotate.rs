@@ -306,7 +306,10 @@ fn a_second_run_at_the_same_time_is_turned_away() {
 #[test]
 fn wrong_usage_touches_nothing() {
     let archive = Archive::of_samples();
-    let wrong: [&[&str]; 5] = [
+    let below = format!("{}/thumbs", archive.directory());
+    let wrong: [&[&str]; 7] = [
+        &["--exclude", ""],
+        &["--exclude", &below],
         &["--model", "no-such-model"],
         &["--beam", "0"],
         &["--device", "cuda:99"],
@@ -356,4 +359,80 @@ fn features_alone_are_computed_once() {
         errors.contains("tensor features.0.weight has shape"),
         "{errors}"
     );
+}
+
+#[test]
+fn a_report_that_nobody_can_read_ends_no_run() {
+    let archive = Archive::of_samples();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let exit = |directory: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_showtell"));
+        command.args(["annotate", directory, "--out", &archive.out()]);
+        command.args(more).current_dir(repository());
+        let status = command.stdout(full()).stderr(full()).status().unwrap();
+        status.code()
+    };
+    assert_eq!(exit(&archive.directory(), &["-v"]), Some(0));
+    assert_eq!(archive.last_run().counts.captioned, 10);
+    assert_eq!(exit("absent", &[]), Some(2));
+    let _held = Lock::acquire(&archive.layout(), chrono::Utc::now()).unwrap();
+    assert_eq!(exit(&archive.directory(), &[]), Some(75));
+}
+
+#[test]
+fn a_directory_is_one_however_it_is_named() {
+    let archive = Archive::of_samples();
+    let directory = archive.directory();
+    let again = format!("{directory}/../photos");
+    archive.annotate(&[&again], 0);
+    let run = archive.last_run();
+    assert_eq!((run.counts.found, run.roots), (10, vec![directory.clone()]));
+
+    let output = showtell(&["annotate", &again, "--out", &archive.out()]);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("name it as before"), "{errors}");
+
+    fs::create_dir(archive.photo("inner")).unwrap();
+    archive.annotate(&[archive.photo("inner").to_str().unwrap()], 0);
+    let warnings = archive.last_run().warnings.join(" ");
+    assert!(warnings.contains("inner lies in"), "{warnings}");
+}
+
+#[test]
+fn parts_that_were_removed_are_written_again() {
+    let archive = Archive::of_samples();
+    archive.annotate(&[], 0);
+    let rows = || {
+        let layout = archive.layout();
+        let runs = layout.runs_with_rows().unwrap();
+        let parts = runs.iter().flat_map(|run| layout.parts(run).unwrap());
+        let read = |path: PathBuf| PartFile::open(&path).unwrap().read().unwrap();
+        let mut rows: Vec<Row> = parts.flat_map(read).collect();
+        rows.sort_by(|a, b| a.uri.cmp(&b.uri));
+        rows
+    };
+    let before = rows();
+    assert_eq!(before.len(), 10);
+    for run in fs::read_dir(archive.layout().captions()).unwrap() {
+        fs::remove_dir_all(run.unwrap().path()).unwrap();
+    }
+    let output = archive.annotate(&[], 0);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(errors.contains("parts are missing"), "{errors}");
+    assert_eq!(archive.last_run().counts.unchanged, 10);
+    assert_eq!(rows(), before);
+    assert!(archive.annotate(&["--quiet"], 0).stderr.is_empty());
+}
+
+#[test]
+fn what_cannot_be_decoded_has_its_format_all_the_same() {
+    let archive = Archive::empty();
+    fs::write(
+        archive.photo("a.png"),
+        b"\x89PNG\r\n\x1a\nand then nothing of it",
+    )
+    .unwrap();
+    archive.annotate(&[], 1);
+    let row = &archive.last_rows()["a.png"];
+    assert_eq!((row.format.as_deref(), row.width), (Some("png"), None));
 }

@@ -151,3 +151,23 @@ fn limits_are_kept_and_name_their_options() {
     check(&bomb, defaults, &["60000x60000", "--max-pixels"]);
     assert_eq!(dimensions(&bomb), Ok((60_000, 60_000)));
 }
+
+#[test]
+fn a_png_is_turned_though_its_orientation_stands_behind_the_pixels() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 3, 2);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[200; 18]).unwrap();
+    // One entry: orientation (0x0112), a short, 6.
+    let exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    writer
+        .write_chunk(png::chunk::ChunkType(*b"eXIf"), exif)
+        .unwrap();
+    writer.finish().unwrap();
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("a.png");
+    std::fs::write(&path, bytes).unwrap();
+    let picture = showtell::archive::open(&path, &Limits::default()).unwrap();
+    assert_eq!((picture.width, picture.height), (2, 3));
+}
