@@ -27,6 +27,7 @@ pub fn tell(config: &RunConfig, models: &Models, terminal: &Terminal) -> anyhow:
             skipped = forecast.skipped,
             files_to_read = forecast.to_read(),
             bytes_to_read = forecast.bytes_to_read,
+            would_be_refused = forecast.findings.join("; "),
             estimated_seconds = forecast.time.map(|time| time.as_secs_f64()),
             "plan"
         );
@@ -72,6 +73,15 @@ fn write(forecast: &Forecast, out: &mut impl Write) -> std::io::Result<()> {
         HumanCount(forecast.to_read()),
         HumanBytes(forecast.bytes_to_read)
     )?;
+    if !forecast.findings.is_empty() {
+        writeln!(
+            out,
+            "A guard would refuse it, unless it has only moved or --accept is given:"
+        )?;
+        for finding in &forecast.findings {
+            writeln!(out, "  {finding}")?;
+        }
+    }
     match forecast.time {
         Some(time) => writeln!(
             out,

@@ -29,3 +29,4 @@ pub use plan::{Action, Because, Plan, PlanError, PlanOptions};
 pub use publication::{Publication, PublicationError, Verdict, publish};
 pub use state::{KnownRows, State, StateError};
 pub use summary::{Counts, RunOutcome, RunSummary, StageTime, SummaryError, runs, slowest_stage};
+pub use tally::Tally;

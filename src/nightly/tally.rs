@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::Action;
 use super::caption_sample::CaptionSampler;
 use crate::archive::{Failure, ImageId, key_order};
 use crate::table::{Identity, Known, Outcome, Row, Status};
@@ -79,6 +80,26 @@ impl Tally {
             tally.root(&known?.root).before += 1;
         }
         Ok(tally)
+    }
+
+    /// Counts what a run would do, as far as can be told without reading files.
+    pub fn foresee(&mut self, action: &Action) {
+        match action {
+            Action::New(file) => self.root(&file.root).added += 1,
+            Action::Deleted(known) => {
+                let root = self.root(&known.root);
+                root.before += 1;
+                root.deleted += 1;
+            }
+            Action::Read { known, .. }
+            | Action::Recaption { known, .. }
+            | Action::Unchanged { known, .. }
+            | Action::UnchangedFailed { known, .. } => self.root(&known.root).before += 1,
+            Action::Unreadable { root, uri, reason } if uri.is_empty() => {
+                self.root(root).unlisted = Some(reason.clone());
+            }
+            Action::Unreadable { .. } => {}
+        }
     }
 
     fn root(&mut self, name: &Arc<str>) -> &mut RootTally {

@@ -5,11 +5,13 @@ use std::time::Duration;
 use super::{Models, PipelineError, RunConfig, file_list};
 use crate::archive::Walk;
 use crate::cache::Cache;
-use crate::nightly::{Action, Because, Plan, PlanError, RunSummary, State, StateError, runs};
+use crate::nightly::{
+    Action, Because, Plan, PlanError, RunSummary, State, StateError, Tally, runs,
+};
 use crate::table::{FileList, Identity, Known, Layout, LayoutError, TableError};
 
 /// What a run would do, as far as can be told without opening a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Forecast {
     /// Files that the table does not have.
     pub new: u64,
@@ -32,6 +34,8 @@ pub struct Forecast {
     /// Left out by the user's filters.
     pub skipped: u64,
     pub bytes_to_read: u64,
+    /// What guards would refuse, unless it has only moved, which reading would tell.
+    pub findings: Vec<String>,
     /// By the rates of earlier runs; `None` if they do not tell.
     pub time: Option<Duration>,
 }
@@ -104,9 +108,11 @@ fn look(config: &RunConfig, models: &Models) -> Result<Forecast, PipelineError> 
     };
 
     let mut forecast = Forecast::default();
+    let mut tally = Tally::default();
     let known = known.into_iter().flatten();
     for action in Plan::new(&mut walk, known, options) {
         let action: Action = action?;
+        tally.foresee(&action);
         let (count, bytes) = match &action {
             Action::New(file) => (&mut forecast.new, file.bytes),
             Action::Read { file, because, .. } => {
@@ -133,6 +139,11 @@ fn look(config: &RunConfig, models: &Models) -> Result<Forecast, PipelineError> 
         None => Vec::new(),
     };
     let caption = models.captioner.is_some();
+    // Features are kept by content: there is nothing that a guard could keep them out of.
+    if caption && !config.guards.accept {
+        let findings = config.guards.judge(&tally, &[]);
+        forecast.findings = findings.iter().map(ToString::to_string).collect();
+    }
     forecast.time = time(&forecast, &earlier, &identity, caption);
     Ok(forecast)
 }
@@ -224,8 +235,8 @@ mod tests {
         serde_json::from_value(summary).unwrap()
     }
 
-    fn seconds(forecast: Forecast, earlier: &[RunSummary]) -> Option<f64> {
-        let time = time(&forecast, earlier, &identity("captioner"), true);
+    fn seconds(forecast: &Forecast, earlier: &[RunSummary]) -> Option<f64> {
+        let time = time(forecast, earlier, &identity("captioner"), true);
         time.map(|time| time.as_secs_f64())
     }
 
@@ -237,14 +248,14 @@ mod tests {
             bytes_to_read,
             ..Forecast::default()
         };
-        assert_eq!(seconds(new(100, 1000), &earlier), Some(50.0));
-        assert_eq!(seconds(new(100, 90_000), &earlier), Some(90.0));
+        assert_eq!(seconds(&new(100, 1000), &earlier), Some(50.0));
+        assert_eq!(seconds(&new(100, 90_000), &earlier), Some(90.0));
         let recaption = Forecast {
             recaption: 100,
             ..Forecast::default()
         };
-        assert_eq!(seconds(recaption, &earlier), Some(20.0));
-        assert_eq!(seconds(Forecast::default(), &earlier), Some(0.0));
+        assert_eq!(seconds(&recaption, &earlier), Some(20.0));
+        assert_eq!(seconds(&Forecast::default(), &earlier), Some(0.0));
     }
 
     #[test]
@@ -255,9 +266,9 @@ mod tests {
         };
         let quiet = run("encoder", 0, 0);
         let earlier = [run("encoder", 1, 5), run("encoder", 2, 5), quiet.clone()];
-        assert_eq!(seconds(new, &earlier), Some(50.0));
-        assert_eq!(seconds(new, &[quiet]), None);
-        assert_eq!(seconds(new, &[run("another", 2, 5)]), None);
-        assert_eq!(seconds(Forecast::default(), &[]), Some(0.0));
+        assert_eq!(seconds(&new, &earlier), Some(50.0));
+        assert_eq!(seconds(&new, &[quiet]), None);
+        assert_eq!(seconds(&new, &[run("another", 2, 5)]), None);
+        assert_eq!(seconds(&Forecast::default(), &[]), Some(0.0));
     }
 }
