@@ -43,13 +43,28 @@ pub struct AnnotateArguments {
     #[arg(long, value_name = "FILE", help_heading = "Model")]
     weights: Option<PathBuf>,
     /// Captions kept at each step of the search; 1 is greedy [default: the model's]
-    #[arg(long, value_name = "N", help_heading = "Decoding")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "N",
+        help_heading = "Decoding"
+    )]
     beam: Option<usize>,
     /// Most tokens of a caption, its end included [default: the model's]
-    #[arg(long, value_name = "N", help_heading = "Decoding")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "N",
+        help_heading = "Decoding"
+    )]
     max_tokens: Option<usize>,
     /// Scores are divided by the length to this power; 0 leaves them [default: the model's]
-    #[arg(long, value_name = "A", help_heading = "Decoding")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "A",
+        help_heading = "Decoding"
+    )]
     length_penalty: Option<f32>,
     /// Keep the features of conv5_3 too, which a model with attention looks at: 200 KB an image (for
     /// the full-size VGG-16), that another captioner or beam then need not compute again

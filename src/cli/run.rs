@@ -42,13 +42,13 @@ pub struct ArchiveArguments {
     #[arg(long, help_heading = "Archive")]
     hidden: bool,
     /// Images with more pixels than this fail
-    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels, help_heading = "Archive")]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..), value_name = "N", default_value_t = Limits::default().max_pixels, help_heading = "Archive")]
     max_pixels: u64,
     /// Images whose decoding would hold more memory than this fail, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_memory, help_heading = "Archive")]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES", default_value_t = Limits::default().max_memory, help_heading = "Archive")]
     max_memory: u64,
     /// Files larger than this fail, in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_file_bytes, help_heading = "Archive")]
+    #[arg(long, allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..), value_name = "BYTES", default_value_t = Limits::default().max_file_bytes, help_heading = "Archive")]
     max_file_bytes: u64,
     /// Try files again that failed before and have not changed since
     #[arg(long, help_heading = "Archive")]
@@ -65,10 +65,10 @@ pub struct ArchiveArguments {
     metrics_file: Option<PathBuf>,
     /// Images that go through the network together, as far as the device has room for them [default: 64,
     /// or 256 for each GPU, up to 1024]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096), help_heading = "Computing")]
     batch: Option<u16>,
     /// Rows in a part of the table: fewer cost less when a run is killed, and make more files
-    #[arg(long, value_name = "N", default_value_t = PART_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Computing")]
+    #[arg(long, allow_negative_numbers = true, value_name = "N", default_value_t = PART_ROWS as u32, value_parser = clap::value_parser!(u32).range(1..=1_000_000), help_heading = "Computing")]
     part_rows: u32,
     /// Keep features in fp32 instead of rounding them to bfloat16: twice the space. Those that were kept
     /// rounded before stay beside them until `compact`

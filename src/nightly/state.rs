@@ -98,6 +98,7 @@ impl State {
             Some(last) => Some(last),
             None => last_published(layout)?,
         };
+        let mut rows_in_parts = 0;
         for run_id in layout.runs_with_rows()? {
             let in_snapshot = last.is_some_and(|last| run_id <= last);
             let parts = layout.parts(&run_id)?;
@@ -106,13 +107,19 @@ impl State {
                 state.later_runs.push(run_id);
             }
             for path in parts {
-                let checked = PartFile::open(&path).and_then(|part| match in_snapshot {
-                    true => part.verify(),
-                    false => part.check(),
+                let checked = PartFile::open(&path).and_then(|part| {
+                    match in_snapshot {
+                        true => part.verify()?,
+                        false => part.check()?,
+                    }
+                    Ok(part.rows() as u64)
                 });
                 match checked {
-                    Ok(()) if in_snapshot => state.older.push(path),
-                    Ok(()) => state.parts.push(path),
+                    Ok(rows) if in_snapshot => {
+                        rows_in_parts += rows;
+                        state.older.push(path);
+                    }
+                    Ok(_) => state.parts.push(path),
                     Err(error) if !error.is_damage() => return Err(error.into()),
                     Err(error) => {
                         state.note_damage(Damage::new(&path, &error));
@@ -125,7 +132,7 @@ impl State {
                 state.published_parts = state.parts.len();
             }
         }
-        state.look_for_missing_parts()?;
+        state.look_for_missing_parts(rows_in_parts);
         Ok(state)
     }
 
@@ -145,22 +152,15 @@ impl State {
     }
 
     /// Parts that somebody removed are noticed once all that are left have fewer rows than the snapshot.
-    fn look_for_missing_parts(&mut self) -> Result<(), StateError> {
-        let Some(rows) = self.snapshot.as_ref().map(Snapshot::rows) else {
-            return Ok(());
-        };
-        let mut left = 0;
-        for path in &self.older {
-            left += PartFile::open(path)?.rows() as u64;
-        }
-        if left < rows && !self.lacks_rows {
+    fn look_for_missing_parts(&mut self, rows_in_parts: u64) {
+        let rows = self.snapshot.as_ref().map_or(0, Snapshot::rows);
+        if rows_in_parts < rows && !self.lacks_rows {
             self.lacks_rows = true;
             tracing::warn!(
                 path = %self.layout.captions().display(),
-                "parts are missing: they have {left} rows, captions.arrow {rows}"
+                "parts are missing: they have {rows_in_parts} rows, captions.arrow {rows}"
             );
         }
-        Ok(())
     }
 
     /// Nothing here depends on a summary that cannot be read, but whoever reads them would trip over it.

@@ -133,8 +133,10 @@ impl<'a> CaptioningStage<'a> {
         let mut rows = Vec::with_capacity(chunk.len());
         for item in chunk {
             let row = self.row(item);
-            match row.outcome {
-                Outcome::Captioned(_) => {
+            match &row.outcome {
+                Outcome::Captioned(beams) => {
+                    let caption = beams.first().map(|best| &*best.caption);
+                    tracing::trace!(uri = row.uri, caption, "done");
                     count(&self.live.done);
                     // The first file of a content has it from there, the others from the first.
                     match row.image_id.and_then(|id| origins.remove(&id)) {
