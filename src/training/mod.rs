@@ -25,6 +25,7 @@ pub mod inspection;
 pub mod network;
 pub mod optimiser;
 pub mod order;
+mod output;
 mod photographs;
 pub mod precision;
 pub mod presence;
@@ -59,6 +60,10 @@ pub enum TrainingError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(
+        "{path} {found}: name a new or an empty directory as the output, or move away what is there"
+    )]
+    OutputTaken { path: PathBuf, found: String },
     #[error("the loss is {loss} after {step} steps: lower the learning rate or clip more")]
     Diverged { step: u64, loss: f64 },
     #[error("stopped before anything was learnt; what was computed is kept")]
@@ -138,6 +143,7 @@ impl TrainingError {
         matches!(
             self,
             E::Config { .. }
+                | E::OutputTaken { .. }
                 | E::NoImages
                 | E::NoFeatures
                 | E::Dimensions { .. }
