@@ -83,10 +83,14 @@ pub fn write(
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let temporary = temporary_path(file);
-    Tensor::write_safetensors(&tensors, &temporary)?;
-    File::open(&temporary)
-        .and_then(|written| written.sync_all())
-        .map_err(FileError::on("write", &temporary))?;
+    Tensor::write_safetensors(&tensors, &temporary)
+        .map_err(std::io::Error::other)
+        .and_then(|()| File::open(&temporary)?.sync_all())
+        .map_err(|error| {
+            // Half a checkpoint on a full disk is of no use, and the room is.
+            let _ = std::fs::remove_file(&temporary);
+            FileError::on("write", &temporary)(error)
+        })?;
     Ok(put_in_place(&temporary, file)?)
 }
 

@@ -77,15 +77,20 @@ pub fn train(
     tch::manual_seed(config.seed);
     let variables = VarStore::new(device);
     let root = variables.root();
-    let subject: Box<dyn Subject> = match &config.data {
-        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root, kind)?),
+    let subject: Result<Box<dyn Subject>, TrainingError> = match &config.data {
+        DataConfig::Scenes(data) => {
+            Drawn::new(config, data, &root, kind).map(|drawn| Box::new(drawn) as _)
+        }
         DataConfig::Captions(data) => {
             let beside = folder.path().join("features");
-            Box::new(Captioned::new(config, data, &root, &beside, kind, stop)?)
+            Captioned::new(config, data, &root, &beside, kind, stop)
+                .map(|captioned| Box::new(captioned) as _)
         }
     };
+    let subject = subject.map_err(TrainingError::before_learning)?;
     let learning = &config.training;
-    let mut captioner = new_captioner(config, subject.as_ref(), &variables)?;
+    let mut captioner = new_captioner(config, subject.as_ref(), &variables)
+        .map_err(TrainingError::before_learning)?;
     let optimiser = Optimiser::new(learning.optimiser, &variables);
 
     let file = folder.path().join(checkpoint::FILE);
