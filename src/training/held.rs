@@ -62,8 +62,8 @@ enum Values {
 
 impl Held {
     /// The features of images, as far as they can be had.
-    /// `beside` is the folder where computed ones are kept if the recipe names none; they are computed on a
-    /// device in a type, f32 or bfloat16.
+    /// `beside` is the folder where those are kept that are computed, if the recipe names no others; they are
+    /// computed on a device in a type, f32 or bfloat16.
     ///
     /// # Errors
     ///

@@ -231,3 +231,23 @@ impl TrainingError {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_device_that_failed_one_line_is_told() {
+        let long = "no room for 26 GB\nframe #0: c10::Error\nframe #1: main";
+        let failed = || tch::TchError::Torch(long.to_owned());
+        let check = |error: TrainingError| {
+            let told = format!("{:#}", anyhow::Error::from(error));
+            assert!(told.starts_with("the device failed: "), "{told}");
+            assert!(told.ends_with("no room for 26 GB"), "{told}");
+        };
+        check(failed().into());
+        check(EncoderError::Device(failed()).into());
+        check(CaptionerError::Device(failed()).into());
+        check(CaptionerError::Weights(EncoderError::Device(failed())).into());
+    }
+}

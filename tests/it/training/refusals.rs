@@ -96,8 +96,8 @@ fn a_vocabulary_of_no_words_is_refused() {
     };
     check(
         "at_least = 99",
-        "captions.token: no word of its 24 captions would be learnt: they have 12 different words, the \
-         commonest of which, \"a\", occurs 24 times, and words of at least 99 occurrences are kept: lower \
+        "captions.token: no word of its 24 captions would be learnt: they have 11 different words, the \
+         commonest of which, \".\", occurs 24 times, and words of at least 99 occurrences are kept: lower \
          data.vocabulary.at_least",
     );
     check("commonest = 0", "raise data.vocabulary.commonest");
