@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use tch::Tensor;
+
 use super::TrainingError;
 use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
@@ -141,5 +143,31 @@ pub fn unwritable(path: &Path, source: std::io::Error) -> TrainingError {
     TrainingError::Unwritable {
         path: path.to_owned(),
         source,
+    }
+}
+
+/// Writes a `.safetensors` file. That there is no room for it is no failure of the device, as which every error
+/// of libtorch's counts otherwise.
+pub fn write_tensors<S: AsRef<str>>(
+    tensors: &[(S, Tensor)],
+    file: &Path,
+) -> Result<(), TrainingError> {
+    Tensor::write_safetensors(tensors, file)
+        .map_err(|error| unwritable(file, std::io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_for_a_file_is_no_failure_of_the_device() {
+        let tensor = Tensor::from_slice(&[0.0f32; 4096]);
+        // Has room for nothing.
+        let error = write_tensors(&[("x", tensor)], Path::new("/dev/full")).unwrap_err();
+        assert!(
+            matches!(&error, TrainingError::Unwritable { path, .. } if path == Path::new("/dev/full")),
+            "{error}"
+        );
     }
 }
