@@ -96,6 +96,11 @@ impl Vocabulary {
         self.words.len()
     }
 
+    /// Whether there is any word beside the special tokens.
+    pub fn has_words(&self) -> bool {
+        self.words.len() > SPECIAL.len()
+    }
+
     /// A vocabulary always holds the special tokens.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()

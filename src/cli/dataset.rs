@@ -30,8 +30,9 @@ enum DatasetCommand {
 
 /// Tells what is in a data set: images, captions, splits, words, and what is missing or odd
 ///
-/// Reads Flickr8k's and Flickr30k's token files, CSV with the columns image and caption, COCO's
-/// captions_*.json, Karpathy's dataset_*.json, and folders of images with .txt files beside them.
+/// Reads Flickr8k's and Flickr30k's token files, CSV with the columns image and caption, Flickr30k's
+/// results.csv from Kaggle, COCO's captions_*.json, Karpathy's dataset_*.json, and folders of images with
+/// .txt files beside them.
 /// Given a folder, it takes the captions, the lists of splits and the images that lie in it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

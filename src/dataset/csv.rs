@@ -1,5 +1,6 @@
 //! Reads captions from CSV (RFC 4180) with a header that names the columns `image` and `caption`, and
-//! perhaps `split`; other columns are passed over.
+//! perhaps `split`; other columns are passed over. What has the header of Kaggle's Flickr30k is passed on to
+//! [`piped`].
 //!
 //! A record is read at a time. As in most readers, a quote inside a field that does not begin with
 //! one is a character like any other; whatever else the RFC forbids is an error that names the line.
@@ -7,7 +8,7 @@
 use std::io::BufRead;
 
 use super::lines::Lines;
-use super::{Builder, DatasetError, LineFault, Split};
+use super::{Builder, DatasetError, LineFault, Split, piped};
 
 /// The records of a CSV file.
 struct Records<R> {
@@ -122,6 +123,11 @@ pub fn read<R: BufRead>(lines: Lines<R>) -> Result<Builder, DatasetError> {
     let Some(line) = records.next()? else {
         return Err(DatasetError::Empty(records.lines.path().into()));
     };
+    if let [header] = records.fields()
+        && piped::is_header(header)
+    {
+        return piped::read(records.lines);
+    }
     let columns = Columns::of(records.fields()).ok_or_else(|| {
         let found = records.fields().join(",");
         let fault = LineFault::NoColumn {
@@ -170,7 +176,8 @@ pub fn read<R: BufRead>(lines: Lines<R>) -> Result<Builder, DatasetError> {
 /// Whether a line is the header of such a file.
 pub fn is_header(line: &str) -> bool {
     let mut records = Records::new(Lines::new(line.as_bytes(), "".as_ref()));
-    matches!(records.next(), Ok(Some(_))) && Columns::of(records.fields()).is_some()
+    piped::is_header(line)
+        || matches!(records.next(), Ok(Some(_))) && Columns::of(records.fields()).is_some()
 }
 
 /// Which column holds what.
@@ -265,6 +272,22 @@ mod tests {
         check(
             "\u{feff}n,Caption , Image,x\n1,one,a.jpg,\n\n2,\"\",a.jpg,\"\n\"\n",
             &[("a.jpg", &["one"])],
+        );
+    }
+
+    #[test]
+    fn flickr30k_as_kaggle_has_it_is_read() {
+        check(
+            "\u{feff}image_name| comment_number| comment\r\na.jpg| 0| A dog , running .\r\n\
+             a.jpg| 1   \"Two\" dogs .\r\n\r\nb.jpg| 0| A man .\n",
+            &[
+                ("a.jpg", &["A dog , running .", "\"Two\" dogs ."]),
+                ("b.jpg", &["A man ."]),
+            ],
+        );
+        check_error(
+            "image_name| comment_number| comment\na.jpg, A dog\n",
+            "x.csv:2: expected NAME| NUMBER| CAPTION",
         );
     }
 

@@ -72,6 +72,8 @@ pub enum LineFault {
     NoTab,
     #[error("{found:?} before the tab; expected NAME#NUMBER")]
     NoNumber { found: String },
+    #[error("expected NAME| NUMBER| CAPTION")]
+    NoBars,
     #[error("there is no name before the caption")]
     NoName,
     #[error("the columns are {found}; expected a header with image and caption")]

@@ -49,6 +49,12 @@ pub enum FeaturesError {
         /// From zero.
         place: usize,
     },
+    #[error(
+        "{}: row {row}, counted from 0, holds values that are no finite numbers; its features have to be \
+         computed again",
+        path.display()
+    )]
+    NotFinite { path: PathBuf, row: usize },
     #[error("room for {found} values, but the images asked for have {expected}")]
     Room { expected: usize, found: usize },
 }
@@ -172,7 +178,7 @@ impl Features {
     ///
     /// # Errors
     ///
-    /// If one has none, or they cannot be read.
+    /// If one has none, they cannot be read, or those in a matrix are no finite numbers.
     pub fn read(&self, images: &[usize], into: &mut [f32]) -> Result<(), FeaturesError> {
         let dims = self.dims();
         let (expected, found) = (images.len() * dims, into.len());
@@ -187,7 +193,16 @@ impl Features {
                     row.ok_or_else(|| missing(*image))
                 };
                 let rows = images.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-                Ok(matrix.read(&rows, into)?)
+                matrix.read(&rows, into)?;
+                let is_broken = |row: &[f32]| row.iter().any(|value| !value.is_finite());
+                let read = rows.iter().zip(into.chunks_exact(dims));
+                match read.into_iter().find(|(_, values)| is_broken(values)) {
+                    Some((row, _)) => Err(FeaturesError::NotFinite {
+                        path: matrix.path().into(),
+                        row: *row,
+                    }),
+                    None => Ok(()),
+                }
             }
             Features::Cache { cache, ids } => {
                 let id = |image: &usize| {

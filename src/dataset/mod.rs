@@ -17,6 +17,7 @@ mod lines;
 mod notes;
 mod npy;
 mod pictures;
+mod piped;
 mod sidecars;
 mod source;
 mod splits;

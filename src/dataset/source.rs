@@ -57,7 +57,9 @@ impl Format {
             Format::Tokens => {
                 "a token file as of Flickr8k and Flickr30k (NAME#NUMBER, a tab, a caption)"
             }
-            Format::Csv => "a CSV file with the columns image and caption",
+            Format::Csv => {
+                "a CSV file with the columns image and caption or Kaggle's results.csv of Flickr30k"
+            }
             Format::Coco => "COCO's captions_*.json",
             Format::Karpathy => "Karpathy's dataset_*.json",
             Format::Sidecars => "a folder of images with .txt files beside them",
@@ -368,6 +370,10 @@ mod tests {
         check_told("a.jpg#0\t\r\n", Format::Tokens);
         check_told("image,caption\na.jpg,A dog", Format::Csv);
         check_told("\"Caption\",\"Image\"\r\n", Format::Csv);
+        check_told(
+            "image_name| comment_number| comment\na.jpg| 0| A dog",
+            Format::Csv,
+        );
         check_told(" {\"images\": [{\"id\": 1}]}", Format::Coco);
         check_told("{\"images\": [{\"sentids\": [0]", Format::Karpathy);
     }

@@ -3,6 +3,7 @@
 
 mod choice;
 mod learnt;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -22,7 +23,6 @@ use super::order::Order;
 use super::subject::{Batch, Input, Judgement, KnownMatrix, MakeBatch, Seen, Subject};
 use super::tuning::TunableVgg16;
 use super::validation::ValidationImages;
-use super::vocabulary::WordCounts;
 use super::{ENCODER, TrainingError};
 use crate::captioner::model::Model;
 use crate::captioner::vocabulary::{END, Vocabulary};
@@ -73,12 +73,27 @@ impl Captioned {
     ) -> Result<Self, TrainingError> {
         let device = variables.device();
         let tuning = config.training.encoder.as_ref();
-        let (set, located) = read(data)?;
+        let (mut set, located) = read(data)?;
         let restval = match data.restval {
             true => Restval::AsTrain,
             false => Restval::Apart,
         };
-        let Chosen { learnt, judged } = choose(&set, data, config.seed, restval)?;
+        let Chosen {
+            mut learnt,
+            mut judged,
+        } = choose(&set, data, config.seed, restval)?;
+        let (words, cut) = data
+            .vocabulary
+            .resolve()
+            .map_err(|reason| TrainingError::Config {
+                file: data.path.clone(),
+                reason,
+            })?;
+        words::leave_out_long(&mut set, &learnt, data, words);
+        let set = set;
+        for places in [&mut learnt, &mut judged] {
+            places.retain(|place| !set.images[*place].captions.is_empty());
+        }
         let has_path = |place: &usize| {
             located
                 .as_ref()
@@ -88,6 +103,35 @@ impl Captioned {
         let mut wanted: Vec<usize> = learnt.iter().chain(&judged).copied().collect();
         wanted.sort_unstable();
         wanted.dedup();
+        let nothing_left = |learnt: &[usize], judged: &[usize]| {
+            (learnt.is_empty() || judged.is_empty()).then(|| TrainingError::NothingLeft {
+                path: data.path.clone(),
+                learnt: learnt.len(),
+                judged: judged.len(),
+            })
+        };
+        // What can be told before features are computed, which may take hours, is told before.
+        let may_be_usable =
+            |place: &usize| data.features.matrix.is_some() || located.is_none() || has_path(place);
+        let may_be_learnt: Vec<usize> = learnt.iter().copied().filter(may_be_usable).collect();
+        let may_be_judged: Vec<usize> = judged.iter().copied().filter(may_be_usable).collect();
+        if let Some(error) = nothing_left(&may_be_learnt, &may_be_judged) {
+            let missing = wanted.iter().filter(|place| !may_be_usable(place));
+            tell_left_out(&set, missing, wanted.len());
+            return Err(error);
+        }
+        // A model that goes on learning keeps its words.
+        let of_start = config
+            .start
+            .as_ref()
+            .map(|model| Vocabulary::read(&model.join("vocabulary.txt")))
+            .transpose()?;
+        let vocabulary_of = |learnt: &[usize]| match &of_start {
+            Some(vocabulary) => Ok(vocabulary.clone()),
+            None => words::vocabulary(&set, learnt, data, (words, cut)),
+        };
+        let mut vocabulary = vocabulary_of(&may_be_learnt)?;
+
         let held = match tuning {
             Some(tuning) if tuning.start_epoch == 1 => None,
             _ => {
@@ -112,30 +156,13 @@ impl Captioned {
         );
         let usable = |places: Vec<usize>| places.into_iter().filter(is_usable).collect::<Vec<_>>();
         let (learnt, judged) = (usable(learnt), usable(judged));
-        if learnt.is_empty() || judged.is_empty() {
-            return Err(TrainingError::NothingLeft {
-                path: data.path.clone(),
-                learnt: learnt.len(),
-                judged: judged.len(),
-            });
+        if let Some(error) = nothing_left(&learnt, &judged) {
+            return Err(error);
         }
-
-        let (words, cut) = data
-            .vocabulary
-            .resolve()
-            .map_err(|reason| TrainingError::Config {
-                file: data.path.clone(),
-                reason,
-            })?;
+        if learnt.len() < may_be_learnt.len() {
+            vocabulary = vocabulary_of(&learnt)?;
+        }
         let captions = |place: &usize| set.images[*place].captions.iter().map(String::as_str);
-        // A model that goes on learning keeps its words.
-        let vocabulary = match &config.start {
-            Some(model) => Vocabulary::read(&model.join("vocabulary.txt"))?,
-            None => {
-                let all: Vec<&str> = learnt.iter().flat_map(captions).collect();
-                WordCounts::of(&all, words).vocabulary(cut)
-            }
-        };
         let encode = |caption: &str| {
             let mut tokens = vocabulary.encode(&words.normalize(caption));
             tokens.truncate(data.most_words.unwrap_or(usize::MAX));

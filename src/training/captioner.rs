@@ -8,6 +8,7 @@ use tch::{Kind, Tensor};
 
 use super::TrainingError;
 use super::attention::{AttentionLoss, TrainableShowAttendTell};
+use super::saving::write_tensors;
 use super::show_tell::TrainableShowTell;
 use crate::captioner::model::CaptionerConfig;
 use crate::captioner::vocabulary::{END, START, TokenId};
@@ -266,7 +267,7 @@ pub(super) fn save_plain(
                 .f_contiguous()?,
         ));
     }
-    Ok(Tensor::write_safetensors(&plain, file)?)
+    write_tensors(&plain, file)
 }
 
 impl TrainableCaptioner {

@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::TrainingError;
 use super::optimiser::Optimiser;
+use super::saving::write_tensors;
 use crate::table::{FileError, put_in_place, temporary_path};
 
 /// The file's name in the folder of a training.
@@ -83,10 +84,13 @@ pub fn write(
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let temporary = temporary_path(file);
-    Tensor::write_safetensors(&tensors, &temporary)?;
-    File::open(&temporary)
-        .and_then(|written| written.sync_all())
-        .map_err(FileError::on("write", &temporary))?;
+    let sync = || File::open(&temporary).and_then(|written| written.sync_all());
+    write_tensors(&tensors, &temporary)
+        .and_then(|()| Ok(sync().map_err(FileError::on("write", &temporary))?))
+        .inspect_err(|_| {
+            // Half a checkpoint on a full disk is of no use, and the room is.
+            let _ = std::fs::remove_file(&temporary);
+        })?;
     Ok(put_in_place(&temporary, file)?)
 }
 

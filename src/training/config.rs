@@ -183,9 +183,4 @@ impl TrainingConfig {
         config.check().map_err(invalid)?;
         Ok(config)
     }
-
-    /// Where a training keeps what is not part of its model: `OUTPUT.training`.
-    pub fn folder(&self) -> PathBuf {
-        super::saving::folder(&self.output)
-    }
 }

@@ -61,6 +61,11 @@ impl Drawn {
             Some(model) => Vocabulary::read(&model.join("vocabulary.txt"))?,
             None => vocabulary(data),
         };
+        if !vocabulary.has_words() {
+            return Err(TrainingError::NoWordsOfScenes {
+                threshold: data.word_threshold,
+            });
+        }
         let words = vocabulary.len() as i64;
         let validation = ValidationSet::draw(data, &config.encoder.preprocess)?;
         let convolutions_are = match config.training.freeze_convolutions {

@@ -14,7 +14,8 @@ use super::TrainingError;
 use super::saving::unwritable;
 use crate::nightly::{Lock, LockError};
 
-const LOCK: &str = ".lock";
+/// Who holds the folder; the file stays when a training is killed.
+pub const LOCK: &str = ".lock";
 
 /// The right to write to the folder and to the model beside it, until it is dropped.
 pub struct Folder {

@@ -26,6 +26,10 @@ const TOGETHER: usize = 32;
 const PART: usize = 512;
 /// Images that are asked of the cache at once.
 const ASKED: usize = 4096;
+/// A matrix of which no more values than these are wanted, 64 MiB as f32, is read once before anything is
+/// learnt, so that rows that are no numbers are told at once. Those of a larger one are told when a batch
+/// has one.
+const READ_BEFORE: usize = 16 << 20;
 
 /// The images whose features are wanted.
 pub struct Images<'a> {
@@ -58,8 +62,8 @@ enum Values {
 
 impl Held {
     /// The features of images, as far as they can be had.
-    /// `beside` is the folder where computed ones are kept if the recipe names none; they are computed on a
-    /// device in a type, f32 or bfloat16.
+    /// `beside` is the folder where those are kept that are computed, if the recipe names no others; they are
+    /// computed on a device in a type, f32 or bfloat16.
     ///
     /// # Errors
     ///
@@ -84,6 +88,13 @@ impl Held {
             check_dims(file, expected, matrix.dims())?;
             let rows = (0..set.images.len()).map(|place| matrix.has(place).then_some(place));
             let digest = matrix.digest()?;
+            if wanted.len() * expected <= READ_BEFORE {
+                let mut rows = vec![0.0; ASKED.min(wanted.len()) * expected];
+                for places in wanted.chunks(ASKED) {
+                    let known: Vec<_> = places.iter().copied().filter(|p| matrix.has(*p)).collect();
+                    matrix.read(&known, &mut rows[..known.len() * expected])?;
+                }
+            }
             let known = digest.map(|digest| KnownMatrix {
                 path: file.clone(),
                 digest,
@@ -97,7 +108,20 @@ impl Held {
             });
         }
         let located = located.ok_or(TrainingError::NoImages)?;
-        let out = features.cache.as_deref().unwrap_or(beside);
+        let shared = match &features.cache {
+            Some(out) => {
+                let id = match encoder_file(config) {
+                    Some(file) => Some(
+                        load(config, &file, (Device::Cpu, Kind::Float))?
+                            .id()
+                            .to_owned(),
+                    ),
+                    None => config.encoder.id.clone(),
+                };
+                Some((out.as_path(), peek(out, id.as_deref())?))
+            }
+            None => None,
+        };
         let ids = wanted.par_iter().map(|place| {
             let path = located.paths.get(*place).and_then(Option::as_ref);
             path.map(|path| dataset::identity(path)).transpose()
@@ -113,19 +137,18 @@ impl Held {
                 matrix: None,
             });
         }
-        let cache = match encoder_file(config) {
-            Some(file) => {
-                let mut described = config.encoder.clone();
-                described.weights = None;
-                let encoder = encoder::load(&described, &file, device, kind)?;
+        let (out, cache) = match (shared, encoder_file(config)) {
+            (Some(shared), _) => shared,
+            (None, Some(file)) => {
+                let encoder = load(config, &file, (device, kind))?;
                 let images = wanted
                     .iter()
                     .zip(&ids)
                     .filter_map(|(place, id)| Some(((*id)?, located.paths[*place].clone()?)));
-                complete(out, encoder.as_ref(), images.collect(), stop)?
+                let cache = complete(beside, encoder.as_ref(), images.collect(), stop)?;
+                (beside, cache)
             }
-            None if features.cache.is_some() => peek(out, config)?,
-            None => return Err(TrainingError::NoFeatures),
+            (None, None) => return Err(TrainingError::NoFeatures),
         };
         check_dims(out, expected, cache.spec().dims)?;
         let mut held = Held {
@@ -153,6 +176,14 @@ impl Held {
         }
         if !full.is_empty() {
             held.values = Values::Full(full);
+        }
+        let lacking = ids.iter().flatten().count() - count;
+        if features.cache.is_some() && lacking > 0 {
+            let out = out.display();
+            tracing::warn!(
+                "{out} lacks the features of {lacking} images, and nothing is added to it here; \
+                 `showtell embed --out {out}` would"
+            );
         }
         Ok(held)
     }
@@ -226,12 +257,23 @@ fn check_dims(path: &Path, expected: usize, found: usize) -> Result<(), Training
     }
 }
 
-/// The features that are in `out` of the recipe's encoder, or of the only one.
-fn peek(out: &Path, config: &TrainingConfig) -> Result<Cache, TrainingError> {
-    let layout = Layout::open(out)?;
-    let specs = Spec::stored(&layout)?;
+/// The recipe's encoder, from the weights in a file.
+fn load(
+    config: &TrainingConfig,
+    file: &Path,
+    (device, kind): (Device, Kind),
+) -> Result<Box<dyn Encoder>, TrainingError> {
+    let mut described = config.encoder.clone();
+    described.weights = None;
+    Ok(encoder::load(&described, file, device, kind)?)
+}
+
+/// The features that are in `out` of the encoder that is wanted, or of the only one. It is read alone: it
+/// may be shared, and is somebody's table.
+fn peek(out: &Path, wanted: Option<&str>) -> Result<Cache, TrainingError> {
+    let layout = Layout::open(out).map_err(TrainingError::FeatureCache)?;
+    let specs = Spec::stored(&layout).map_err(TrainingError::FeatureCache)?;
     let known: Vec<_> = specs.iter().map(|spec| spec.encoder_id.clone()).collect();
-    let wanted = config.encoder.id.as_deref();
     let out = out.to_owned();
     let mut fitting = specs
         .into_iter()

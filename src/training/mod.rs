@@ -25,6 +25,7 @@ pub mod inspection;
 pub mod network;
 pub mod optimiser;
 pub mod order;
+mod output;
 mod photographs;
 pub mod precision;
 pub mod presence;
@@ -47,6 +48,9 @@ pub use trainer::{Resume, train};
 
 use std::path::PathBuf;
 
+use crate::captioner::CaptionerError;
+use crate::encoder::EncoderError;
+
 /// The encoder's weights in a model directory.
 const ENCODER: &str = "encoder.safetensors";
 
@@ -59,6 +63,10 @@ pub enum TrainingError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error(
+        "{path} {found}: name a new or an empty directory as the output, or move away what is there"
+    )]
+    OutputTaken { path: PathBuf, found: String },
     #[error("the loss is {loss} after {step} steps: lower the learning rate or clip more")]
     Diverged { step: u64, loss: f64 },
     #[error("stopped before anything was learnt; what was computed is kept")]
@@ -93,6 +101,17 @@ pub enum TrainingError {
         learnt: usize,
         judged: usize,
     },
+    #[error("{path}: no word of its {captions} captions would be learnt: {reason}")]
+    NoWords {
+        path: PathBuf,
+        captions: usize,
+        /// How many there are, and which key of the recipe to change.
+        reason: String,
+    },
+    #[error(
+        "no word of the drawn scenes' captions occurs {threshold} times: lower data.word_threshold"
+    )]
+    NoWordsOfScenes { threshold: usize },
     #[error("{path}: {reason}")]
     HoldOut { path: PathBuf, reason: &'static str },
     #[error("the checkpoint {file} cannot be used: {reason}")]
@@ -123,30 +142,112 @@ pub enum TrainingError {
     File(#[from] crate::table::FileError),
     #[error("the captions cannot be judged")]
     Evaluation(#[from] crate::evaluation::EvaluationError),
+    /// Of a model or weights that are started from, found before anything was learnt.
     #[error(transparent)]
-    Captioner(#[from] crate::captioner::CaptionerError),
+    Start(Box<TrainingError>),
+    #[error("data.features.cache cannot be used")]
+    FeatureCache(#[source] crate::table::LayoutError),
     #[error(transparent)]
-    Encoder(#[from] crate::encoder::EncoderError),
-    #[error("the device failed")]
-    Device(#[from] tch::TchError),
+    Captioner(CaptionerError),
+    #[error(transparent)]
+    Encoder(EncoderError),
+    /// Its first line only: below it libtorch lists the functions of its own that it came from.
+    #[error("the device failed: {}", .0.to_string().lines().next().unwrap_or_default())]
+    Device(tch::TchError),
+}
+
+impl From<tch::TchError> for TrainingError {
+    fn from(error: tch::TchError) -> Self {
+        TrainingError::Device(error)
+    }
+}
+
+impl From<EncoderError> for TrainingError {
+    fn from(error: EncoderError) -> Self {
+        match error {
+            EncoderError::Device(error) => TrainingError::Device(error),
+            error => TrainingError::Encoder(error),
+        }
+    }
+}
+
+impl From<CaptionerError> for TrainingError {
+    fn from(error: CaptionerError) -> Self {
+        match error {
+            CaptionerError::Device(error) => TrainingError::Device(error),
+            CaptionerError::Weights(error) => error.into(),
+            error => TrainingError::Captioner(error),
+        }
+    }
 }
 
 impl TrainingError {
+    /// The error of what happened before anything was learnt: files that do not fit are the user's to put
+    /// right there, while later on they are the program's own.
+    fn before_learning(self) -> Self {
+        use EncoderError as Of;
+        use TrainingError as E;
+        let is_of_a_file = match &self {
+            E::Encoder(error) => matches!(
+                error,
+                Of::Unreadable { .. }
+                    | Of::MissingTensor { .. }
+                    | Of::WrongShape { .. }
+                    | Of::NotFinite { .. }
+                    | Of::OtherEncoder { .. }
+            ),
+            E::Captioner(error) => matches!(
+                error,
+                CaptionerError::Unreadable { .. } | CaptionerError::Invalid { .. }
+            ),
+            _ => false,
+        };
+        match is_of_a_file {
+            true => E::Start(Box::new(self)),
+            false => self,
+        }
+    }
+
     /// Whether what was asked for is at fault, found before anything was learnt.
     pub fn is_usage(&self) -> bool {
         use TrainingError as E;
         matches!(
             self,
             E::Config { .. }
+                | E::OutputTaken { .. }
                 | E::NoImages
                 | E::NoFeatures
                 | E::Dimensions { .. }
                 | E::NothingLeft { .. }
+                | E::NoWords { .. }
+                | E::NoWordsOfScenes { .. }
                 | E::HoldOut { .. }
+                | E::FeatureCache(_)
+                | E::Start(_)
                 | E::OtherRecipe { .. }
                 | E::OtherFeatures { .. }
                 | E::Dataset(_)
                 | E::Features(_)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_device_that_failed_one_line_is_told() {
+        let long = "no room for 26 GB\nframe #0: c10::Error\nframe #1: main";
+        let failed = || tch::TchError::Torch(long.to_owned());
+        let check = |error: TrainingError| {
+            let told = format!("{:#}", anyhow::Error::from(error));
+            assert!(told.starts_with("the device failed: "), "{told}");
+            assert!(told.ends_with("no room for 26 GB"), "{told}");
+        };
+        check(failed().into());
+        check(EncoderError::Device(failed()).into());
+        check(CaptionerError::Device(failed()).into());
+        check(CaptionerError::Weights(EncoderError::Device(failed())).into());
     }
 }

@@ -12,6 +12,7 @@ use tch::{Kind, Tensor};
 use super::TrainingError;
 use super::captioner::Mode;
 use super::precision::convolution;
+use super::saving::write_tensors;
 use crate::captioner::mixed::linear;
 use crate::encoder::vgg16::{Convolution, Normalisation};
 use crate::encoder::weights;
@@ -284,6 +285,6 @@ impl TrainableVgg16 {
         for layer in layers {
             tensors.extend(layer.fold()?);
         }
-        Ok(Tensor::write_safetensors(&tensors, file)?)
+        write_tensors(&tensors, file)
     }
 }

@@ -1,20 +1,23 @@
-//! Writes a model directory, and puts it in the place of the one before.
+//! Writes a model directory: what was learnt, and where it came from.
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
+
+use tch::Tensor;
 
 use super::TrainingError;
 use super::captioner::TrainableCaptioner;
 use super::config::TrainingConfig;
+use super::output::{Output, Staged};
 use super::precision;
 use super::subject::{Judgement, Subject};
 use crate::captioner::model::ModelConfig;
 use crate::encoder::EncoderConfig;
 
-/// A model directory in the making, beside the one that it will replace.
+/// A model in the making; dropped before it is kept it leaves nothing behind.
 pub struct Candidate<'a> {
     config: &'a TrainingConfig,
-    directory: PathBuf,
+    staged: Staged<'a>,
     encoder: EncoderConfig,
     /// Steps done.
     steps: u64,
@@ -38,22 +41,21 @@ impl<'a> Candidate<'a> {
     /// When a file cannot be written.
     pub fn write(
         config: &'a TrainingConfig,
+        output: &'a Output,
         subject: &dyn Subject,
         captioner: &TrainableCaptioner,
         steps: u64,
     ) -> Result<Self, TrainingError> {
-        let directory = beside(&config.output, "candidate");
-        // What a killed training left.
-        remove(&directory)?;
-        fs::create_dir_all(&directory).map_err(|source| unwritable(&directory, source))?;
-        let encoder = subject.save_encoder(&directory, steps)?;
+        let staged = output.stage()?;
+        let directory = staged.path();
+        let encoder = subject.save_encoder(directory, steps)?;
         captioner.save(&directory.join("captioner.safetensors"))?;
         let words = directory.join("vocabulary.txt");
         fs::write(&words, subject.vocabulary().to_text())
             .map_err(|source| unwritable(&words, source))?;
         let candidate = Candidate {
             config,
-            directory,
+            staged,
             encoder,
             steps,
         };
@@ -62,7 +64,7 @@ impl<'a> Candidate<'a> {
     }
 
     pub fn directory(&self) -> &Path {
-        &self.directory
+        self.staged.path()
     }
 
     /// Tells where the model came from, and puts it in the place of the one before.
@@ -99,10 +101,9 @@ impl<'a> Candidate<'a> {
         say("validation", validation.into());
 
         let mut encoder = self.encoder.clone();
-        encoder.id = subject.encoder_id(&self.directory, self.steps)?;
+        encoder.id = subject.encoder_id(self.directory(), self.steps)?;
         self.describe(subject, encoder, table)?;
-        sync(&self.directory)?;
-        replace(&self.directory, &self.config.output)
+        self.staged.put_in_place()
     }
 
     /// Removes what was written.
@@ -111,7 +112,7 @@ impl<'a> Candidate<'a> {
     ///
     /// When it cannot be removed.
     pub fn discard(self) -> Result<(), TrainingError> {
-        remove(&self.directory)
+        self.staged.discard()
     }
 
     fn describe(
@@ -129,7 +130,7 @@ impl<'a> Candidate<'a> {
             decoding: self.config.decoding,
             origin,
         };
-        let file = self.directory.join("model.toml");
+        let file = self.directory().join("model.toml");
         let text = toml::to_string(&description).map_err(|error| TrainingError::Config {
             file: file.clone(),
             reason: error.to_string(),
@@ -138,75 +139,35 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// The folder of a training that writes its model to `output`.
-pub fn folder(output: &Path) -> PathBuf {
-    beside(output, "training")
-}
-
-/// Undoes a replacement that was killed half-way.
-///
-/// # Errors
-///
-/// When the model cannot be put back.
-pub fn recover(output: &Path) -> Result<(), TrainingError> {
-    let old = beside(output, "old");
-    if !old.exists() {
-        return Ok(());
-    }
-    match output.exists() {
-        true => remove(&old),
-        false => fs::rename(&old, output).map_err(|source| unwritable(output, source)),
-    }
-}
-
-/// Puts the finished directory `from` in the place of `to`.
-fn replace(from: &Path, to: &Path) -> Result<(), TrainingError> {
-    let old = beside(to, "old");
-    remove(&old)?;
-    if to.exists() {
-        fs::rename(to, &old).map_err(|source| unwritable(to, source))?;
-    }
-    fs::rename(from, to).map_err(|source| unwritable(to, source))?;
-    if let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        sync_one(parent)?;
-    }
-    remove(&old)
-}
-
-/// Makes durable what is in a directory.
-fn sync(directory: &Path) -> Result<(), TrainingError> {
-    let entries = fs::read_dir(directory).map_err(|source| unwritable(directory, source))?;
-    for entry in entries {
-        let entry = entry.map_err(|source| unwritable(directory, source))?;
-        sync_one(&entry.path())?;
-    }
-    sync_one(directory)
-}
-
-fn sync_one(path: &Path) -> Result<(), TrainingError> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|source| unwritable(path, source))
-}
-
-fn remove(directory: &Path) -> Result<(), TrainingError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(unwritable(directory, error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{suffix}"));
-    path.with_file_name(name)
-}
-
 pub fn unwritable(path: &Path, source: std::io::Error) -> TrainingError {
     TrainingError::Unwritable {
         path: path.to_owned(),
         source,
+    }
+}
+
+/// Writes a `.safetensors` file. That there is no room for it is no failure of the device, as which every error
+/// of libtorch's counts otherwise.
+pub fn write_tensors<S: AsRef<str>>(
+    tensors: &[(S, Tensor)],
+    file: &Path,
+) -> Result<(), TrainingError> {
+    Tensor::write_safetensors(tensors, file)
+        .map_err(|error| unwritable(file, std::io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_room_for_a_file_is_no_failure_of_the_device() {
+        let tensor = Tensor::from_slice(&[0.0f32; 4096]);
+        // Has room for nothing.
+        let error = write_tensors(&[("x", tensor)], Path::new("/dev/full")).unwrap_err();
+        assert!(
+            matches!(&error, TrainingError::Unwritable { path, .. } if path == Path::new("/dev/full")),
+            "{error}"
+        );
     }
 }

@@ -22,6 +22,7 @@ use super::event::{Event, Measure};
 use super::folder::Folder;
 use super::optimiser::{Group, Optimiser};
 use super::order::seed;
+use super::output::Output;
 use super::precision;
 use super::record::Recorder;
 use super::saving::{self, Candidate, Origin};
@@ -69,20 +70,27 @@ pub fn train(
     mut listener: impl FnMut(Event),
 ) -> Result<Outcome, TrainingError> {
     let started = Instant::now();
-    let folder = Folder::take(config.folder())?;
-    saving::recover(&config.output)?;
+    let output = Output::find(&config.output)?;
+    let was_killed = output.was_killed();
+    let folder = Folder::take(output.folder())?;
+    output.recover(was_killed)?;
     tch::manual_seed(config.seed);
     let variables = VarStore::new(device);
     let root = variables.root();
-    let subject: Box<dyn Subject> = match &config.data {
-        DataConfig::Scenes(data) => Box::new(Drawn::new(config, data, &root, kind)?),
+    let subject: Result<Box<dyn Subject>, TrainingError> = match &config.data {
+        DataConfig::Scenes(data) => {
+            Drawn::new(config, data, &root, kind).map(|drawn| Box::new(drawn) as _)
+        }
         DataConfig::Captions(data) => {
             let beside = folder.path().join("features");
-            Box::new(Captioned::new(config, data, &root, &beside, kind, stop)?)
+            Captioned::new(config, data, &root, &beside, kind, stop)
+                .map(|captioned| Box::new(captioned) as _)
         }
     };
+    let subject = subject.map_err(TrainingError::before_learning)?;
     let learning = &config.training;
-    let mut captioner = new_captioner(config, subject.as_ref(), &variables)?;
+    let mut captioner = new_captioner(config, subject.as_ref(), &variables)
+        .map_err(TrainingError::before_learning)?;
     let optimiser = Optimiser::new(learning.optimiser, &variables);
 
     let file = folder.path().join(checkpoint::FILE);
@@ -102,6 +110,7 @@ pub fn train(
             seconds: 0,
         },
         file,
+        output: &output,
         variables,
         optimiser,
         learning,
@@ -223,6 +232,7 @@ struct Run<'a> {
     steps: u64,
     steps_per_epoch: u64,
     file: PathBuf,
+    output: &'a Output,
     variables: VarStore,
     optimiser: Optimiser,
     learning: &'a LearningConfig,
@@ -390,7 +400,7 @@ impl Run<'_> {
             })?;
             return Ok(());
         }
-        let candidate = Candidate::write(config, subject, captioner, step)?;
+        let candidate = Candidate::write(config, self.output, subject, captioner, step)?;
         let judgement = subject.judge(candidate.directory(), step)?;
         let best = Best {
             epoch,

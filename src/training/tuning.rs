@@ -13,6 +13,7 @@ use super::TrainingError;
 use super::captioner::Mode;
 use super::config::TuningConfig;
 use super::precision::convolution;
+use super::saving::write_tensors;
 use crate::captioner::mixed::linear;
 use crate::encoder::vgg16::{Convolution, Normalisation, STAGES, torchvision_names};
 use crate::encoder::{EncoderConfig, Layer, weights};
@@ -179,7 +180,7 @@ impl TunableVgg16 {
             tensors.push((format!("{}.weight", layer.name), plain(&layer.weight)?));
             tensors.push((format!("{}.bias", layer.name), plain(&layer.bias)?));
         }
-        Ok(Tensor::write_safetensors(&tensors, file)?)
+        write_tensors(&tensors, file)
     }
 }
 

@@ -169,6 +169,26 @@ impl WordCounts {
         covered as f64 / self.occurrences.max(1) as f64
     }
 
+    /// Why a cut keeps no word, in a sentence that names the key of a recipe to change.
+    pub fn why_none(&self, cut: Cut) -> String {
+        let Some((word, times)) = self.ranked.first() else {
+            return "they have no words, as data.vocabulary splits them".to_owned();
+        };
+        let found = format!(
+            "they have {} different words, the commonest of which, {word:?}, occurs {times} times",
+            self.ranked.len()
+        );
+        match cut {
+            Cut::AtLeast(threshold) => format!(
+                "{found}, and words of at least {threshold} occurrences are kept: lower \
+                 data.vocabulary.at_least"
+            ),
+            Cut::Commonest(words) => format!(
+                "{found}, and the {words} commonest are kept: raise data.vocabulary.commonest"
+            ),
+        }
+    }
+
     /// The words that a cut keeps, after the special tokens.
     pub fn vocabulary(&self, cut: Cut) -> Vocabulary {
         let kept = &self.ranked[..self.kept(cut)];
@@ -234,5 +254,21 @@ mod tests {
         let counts = WordCounts::of(&[], Words::Spaces);
         assert!(counts.coverage(Cut::AtLeast(1)).abs() < 1e-12);
         assert_eq!(counts.vocabulary(Cut::AtLeast(1)).len(), 3);
+        let said = counts.why_none(Cut::AtLeast(1));
+        assert_eq!(said, "they have no words, as data.vocabulary splits them");
+        let counts = WordCounts::of(&["a b", "b"], Words::Spaces);
+        assert!(!counts.vocabulary(Cut::AtLeast(3)).has_words());
+        let found = "they have 2 different words, the commonest of which, \"b\", occurs 2 times";
+        let check = |cut, expected: &str| {
+            assert_eq!(counts.why_none(cut), format!("{found}, and {expected}"));
+        };
+        check(
+            Cut::AtLeast(3),
+            "words of at least 3 occurrences are kept: lower data.vocabulary.at_least",
+        );
+        check(
+            Cut::Commonest(0),
+            "the 0 commonest are kept: raise data.vocabulary.commonest",
+        );
     }
 }

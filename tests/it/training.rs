@@ -4,6 +4,7 @@
 mod kills;
 mod pictures;
 mod places;
+mod refusals;
 
 use std::fs;
 
@@ -204,6 +205,16 @@ fn what_does_not_fit_is_said_before_anything_is_learnt() {
         "split = \"train\"",
         "split = \"val\"",
         "no split of it is for judging",
+    );
+    check(
+        "split = \"train\"",
+        "hold_out = 12",
+        "0 images are left to learn from and 12 to judge by",
+    );
+    check(
+        "seed = 5",
+        "seed = 5\nstart = \"none\"",
+        "cannot read none/vocabulary.txt",
     );
     check(
         "words = \"spaces\"",

@@ -98,13 +98,18 @@ pub fn tell_left_out<'a>(set: &DataSet, places: impl Iterator<Item = &'a usize>,
     if names.is_empty() {
         return;
     }
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    let more = match names.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     tracing::warn!(
-        "{} of {all} images are left out, since their files or features are missing: {shown}{more}",
-        names.len()
+        "{} of {all} images are left out, since their files or features are missing: {}",
+        names.len(),
+        listed(&names)
     );
+}
+
+/// The first of these names, and how many more there are.
+pub fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }

@@ -100,8 +100,8 @@ pub struct FeaturesConfig {
     /// A `.npy` matrix with a row for each image or for each caption.
     #[serde(default)]
     pub matrix: Option<PathBuf>,
-    /// The output directory of `showtell embed` or `annotate`. What is missing there is computed and
-    /// added if there are `encoder.weights`.
+    /// The output directory of `showtell embed` or `annotate`, which is only read. `encoder.weights`, if
+    /// they are given, tell which encoder's features are meant.
     #[serde(default)]
     pub cache: Option<PathBuf>,
 }

@@ -126,6 +126,81 @@ fn features_are_computed_once_and_a_missing_picture_is_named() {
     let again = place.train(&from_cache, &[]);
     assert!(again.succeeded, "{}", again.log);
     assert_eq!(again.weights, ended.weights);
+
+    // A picture that came since is not added to them, though there are weights.
+    let images = place.path().join("images");
+    fs::write(
+        images.join("11.png"),
+        fs::read(images.join("10.png")).unwrap(),
+    )
+    .unwrap();
+    let mut other = image::open(images.join("11.png")).unwrap().to_rgb8();
+    other.put_pixel(0, 0, Rgb([1, 2, 3]));
+    other.save(images.join("11.png")).unwrap();
+    let with_weights =
+        from_cache.replace("hidden = 6", "hidden = 6\nweights = \"vgg.safetensors\"");
+    let before = names_below(&features);
+    let without_it = place.train(&with_weights, &[]);
+    assert!(without_it.succeeded, "{}", without_it.log);
+    for said in ["lacks the features of 1 images", named] {
+        assert!(without_it.log.contains(said), "{}", without_it.log);
+    }
+    assert_eq!(names_below(&features), before);
+}
+
+fn names_below(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        names.push(path.display().to_string());
+        if path.is_dir() {
+            names.extend(names_below(&path));
+        }
+    }
+    names.sort();
+    names
+}
+
+#[test]
+fn what_does_not_fit_is_said_before_features_are_computed() {
+    let place = Place::new();
+    photographs(&place);
+    let recipe = of_pictures(1, "fc7", "");
+    let before = names_below(place.path()).len();
+    let check = |from: &str, to: &str, expected: &str| {
+        let changed = recipe.replace(from, to);
+        assert_ne!(changed, recipe, "{from}");
+        let ended = place.train(&changed, &[]);
+        assert_eq!(ended.code, Some(2), "{}", ended.log);
+        assert!(ended.log.contains(expected), "{}", ended.log);
+        // The recipe alone was added.
+        assert_eq!(names_below(place.path()).len(), before + 1, "{}", ended.log);
+    };
+    check(
+        "split = \"train\"",
+        "hold_out = 12",
+        "0 images are left to learn from and 11 to judge by",
+    );
+    check(
+        "at_least = 1",
+        "at_least = 99",
+        "lower data.vocabulary.at_least",
+    );
+    check(
+        "vgg.safetensors",
+        "captions.token",
+        "cannot read weights from captions.token",
+    );
+    check(
+        "vgg.safetensors",
+        "none.pth",
+        "cannot read weights from none.pth",
+    );
+    for from in ["[data.vocabulary]", "[data.validation]"] {
+        let cache = format!("[data.features]\ncache = \"mistyped\"\n\n{from}");
+        let said = "data.features.cache cannot be used: mistyped does not exist";
+        check(from, &cache, said);
+    }
 }
 
 #[test]
