@@ -17,7 +17,7 @@ use showtell::hub::{self, Description, Entry, FoundModel, REGISTRY, State, Store
 use self::describe::{describe_state, write_entry, write_model};
 use self::get::{GetArgs, get};
 
-/// What `showtell model` was asked to do.
+/// Lists models and published weights, describes them, fetches them
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
