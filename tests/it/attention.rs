@@ -268,6 +268,18 @@ fn a_model_that_does_not_look_cannot_explain() {
 }
 
 #[test]
+fn a_model_without_its_words_says_so() {
+    let looking = Looking::new();
+    fs::remove_file(looking.path("looking/vocabulary.txt")).unwrap();
+    let out = looking.path("out");
+    let output = looking.run(&["annotate", "data/samples"], &[out.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("cannot read /"), "{errors}");
+    assert!(errors.contains("vocabulary.txt: No such file"), "{errors}");
+}
+
+#[test]
 fn a_description_that_does_not_fit_together_says_where() {
     let looking = Looking::new();
     let file = looking.path("looking/model.toml");
