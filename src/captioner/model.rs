@@ -139,6 +139,27 @@ impl Model {
         [VOCABULARY, CAPTIONER].map(|name| self.directory.join(name))
     }
 
+    /// Finds out whether all is there: vocabulary and captioner, which are read, and the encoder's weights if
+    /// the model ships them, which may be too large for that.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read, or vocabulary and captioner do not fit the description.
+    pub fn check(&self) -> Result<(), CaptionerError> {
+        self.captioner(tch::Device::Cpu)?;
+        if let Some(file) = self.encoder_weights() {
+            let unreadable = |source| CaptionerError::Unreadable {
+                file: file.clone(),
+                source,
+            };
+            let found = std::fs::metadata(&file).map_err(|error| unreadable(error.into()))?;
+            if !found.is_file() {
+                return Err(unreadable("it is no regular file".into()));
+            }
+        }
+        Ok(())
+    }
+
     /// Loads the captioner onto `device`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! `showtell completions`: what a shell needs to complete the command line.
 
+use std::io::Write;
+
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
@@ -16,6 +18,10 @@ pub struct CompletionsArguments {
 
 pub fn run(arguments: &CompletionsArguments) -> anyhow::Result<Exit> {
     let mut command = super::Arguments::command();
-    clap_complete::generate(arguments.shell, &mut command, "showtell", &mut output());
+    // In memory, because what generates it panics where it cannot write.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "showtell", &mut script);
+    output().write_all(&script)?;
+    output().flush()?;
     Ok(Exit::Complete)
 }

@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::output::output;
 use super::run::UsageError;
 
-/// What `showtell dataset` was asked to do.
+/// Tells what is in a data set of captioned images
 #[derive(Debug, Args)]
 pub struct DatasetArguments {
     #[command(subcommand)]

@@ -17,7 +17,7 @@ use self::lines::{Marks, speaks_unicode};
 use self::memory::Memory;
 use super::model::{model_folders, user_store};
 
-/// What `showtell doctor` was asked to do.
+/// Tells what this machine has, what of it showtell can use, and what to do next
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// Write JSON

@@ -3,6 +3,7 @@
 mod references;
 mod told;
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -99,12 +100,23 @@ pub fn run(arguments: &EvaluateArguments) -> anyhow::Result<Exit> {
     Ok(Exit::Complete)
 }
 
+/// The images that were measured, and no others: such as have no caption were left out.
 fn write_coco(directory: &Path, references: &References, report: &Report) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let captions = report.per_image.iter();
     let captions = captions.map(|image| (image.image_id, image.caption.as_str()));
     candidates::write_results(&directory.join("results.json"), captions)?;
+    let measured: HashSet<(u64, Option<&str>)> = report
+        .per_image
+        .iter()
+        .map(|image| (image.image_id, image.file_name.as_deref()))
+        .collect();
+    let of_measured = references
+        .images()
+        .iter()
+        .filter(|image| measured.contains(&(image.id, image.file_name.as_deref())));
+    let references = References::of(of_measured.cloned());
     Ok(references.write(&directory.join("references.json"))?)
 }
 

@@ -4,12 +4,14 @@ use std::process::ExitCode;
 
 use showtell::captioner::CaptionerError;
 use showtell::encoder::EncoderError;
+use showtell::evaluation::candidates::ResultsError;
 use showtell::hub::HubError;
 use showtell::nightly::LockError;
 use showtell::pipeline::PipelineError;
-use showtell::table::LayoutError;
+use showtell::scenes;
 #[cfg(feature = "delta")]
 use showtell::table::warehouse::WarehouseError;
+use showtell::table::{FileError, LayoutError};
 use showtell::training::TrainingError;
 use showtell::upkeep::{CompactError, HistoryError, StandingError};
 
@@ -83,6 +85,19 @@ impl Exit {
         if error.is::<std::io::Error>() {
             return Exit::Fatal;
         }
+        if let Some(error) = error.downcast_ref::<scenes::Error>() {
+            return match error {
+                scenes::Error::Write { .. } | scenes::Error::Encode { .. } => Exit::Fatal,
+                _ => Exit::Usage,
+            };
+        }
+        if let Some(ResultsError::Write { .. }) = error.downcast_ref::<ResultsError>() {
+            return Exit::Fatal;
+        }
+        // References for other tools, which `evaluate` could not write.
+        if error.is::<FileError>() {
+            return Exit::Fatal;
+        }
         if error.is::<LockError>() || error.is::<CompactError>() || error.is::<StandingError>() {
             return Exit::Fatal;
         }
@@ -112,5 +127,34 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_no_wrong_usage() {
+        let full = || ErrorKind::StorageFull.into();
+        let path = || "full".into();
+        let write = scenes::Error::Write {
+            path: path(),
+            source: full(),
+        };
+        let results = ResultsError::Write {
+            path: path(),
+            source: full(),
+        };
+        let references = FileError::on("write", Path::new("full"))(full());
+        for error in [write.into(), results.into(), references.into()] {
+            let error: anyhow::Error = error;
+            assert_eq!(Exit::of(&error), Exit::Fatal, "{error}");
+        }
+        let other = scenes::Error::NotADirectory(path());
+        assert_eq!(Exit::of(&other.into()), Exit::Usage);
     }
 }

@@ -2,8 +2,9 @@
 
 mod scenes;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
@@ -50,7 +51,7 @@ pub struct ExplainArguments {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["image", "out"])]
     scenes: Option<PathBuf>,
     /// Print the counts as JSON
-    #[arg(long, requires = "scenes")]
+    #[arg(long, requires = "scenes", conflicts_with = "image")]
     json: bool,
     /// A model's name (see `showtell model list`) or directory
     #[arg(long, value_name = "NAME|DIR")]
@@ -58,14 +59,36 @@ pub struct ExplainArguments {
     /// The encoder's weights, for a model that does not bring them: .pth or .safetensors
     #[arg(long, value_name = "FILE")]
     weights: Option<PathBuf>,
-    /// PNG file to write
+    /// PNG file to write, a name in .png
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Refuse a picture with more pixels than this
+    #[arg(long, value_name = "N", default_value_t = Limits::default().max_pixels, conflicts_with = "scenes")]
+    max_pixels: u64,
+    /// Refuse a picture whose decoding would hold more memory than this, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_memory, conflicts_with = "scenes")]
+    max_memory: u64,
+    /// Refuse a file larger than this, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().max_file_bytes, conflicts_with = "scenes")]
+    max_file_bytes: u64,
     #[command(flatten)]
     device: DeviceArguments,
 }
 
+impl ExplainArguments {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_file_bytes: self.max_file_bytes,
+            max_pixels: self.max_pixels,
+            max_memory: self.max_memory,
+        }
+    }
+}
+
 pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<Exit> {
+    if let (Some(image), Some(out)) = (&arguments.image, &arguments.out) {
+        check_place(out, image)?;
+    }
     let found = find_model(&arguments.model)?;
     if !matches!(found.config.captioner, CaptionerConfig::ShowAttendTell(_)) {
         let name = &found.config.name;
@@ -77,7 +100,7 @@ pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<
     }
     // Before the weights, which take longer to read.
     let picture = match &arguments.image {
-        Some(image) => Some((image, read(image)?)),
+        Some(image) => Some((image, read(image, &arguments.limits())?)),
         None => None,
     };
     let weights = encoder_weights(&found, arguments.weights.as_deref())?;
@@ -112,19 +135,47 @@ pub fn run(arguments: &ExplainArguments, terminal: &Terminal) -> anyhow::Result<
         .unwrap_or_default();
     let side = encoder.preprocess().crop as usize;
     let strip = explain::strip(&pixels, &words, TILE.div_ceil(side))?;
-    write(&strip, out).with_context(|| format!("cannot write {}", out.display()))?;
+    let png = encode(&strip).with_context(|| format!("cannot draw {}", out.display()))?;
+    fs::write(out, png).with_context(|| format!("cannot write {}", out.display()))?;
     writeln!(output(), "{}  ({:.2})", best.caption, best.score)?;
     Ok(Exit::Complete)
 }
 
-fn read(path: &Path) -> anyhow::Result<archive::Picture> {
-    archive::open(path, &Limits::default())
-        .map_err(|failure| anyhow!("{}: {}", path.display(), failure.reason))
+/// Found out before anything is computed, and before a photograph is gone.
+fn check_place(out: &Path, image: &Path) -> Result<(), UsageError> {
+    let refused = |reason: &str| Err(UsageError(format!("--out {}: {reason}", out.display())));
+    let extension = out.extension().unwrap_or_default();
+    if !extension.eq_ignore_ascii_case("png") {
+        return refused("a PNG file is written, so name one that ends in .png");
+    }
+    if out.is_dir() {
+        return refused("it is a directory");
+    }
+    if is_same_file(out, image) {
+        return refused("it is the picture itself, which would be overwritten");
+    }
+    Ok(())
 }
 
-fn write(strip: &explain::Strip, path: &Path) -> anyhow::Result<()> {
-    let file = BufWriter::new(File::create(path)?);
+/// Whether both names are of one file, be it by a link.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::metadata(one), fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+fn read(path: &Path, limits: &Limits) -> anyhow::Result<archive::Picture> {
+    if path.is_dir() {
+        bail!("{} is a directory: name a picture", path.display());
+    }
+    archive::open(path, limits).map_err(|failure| anyhow!("{}: {}", path.display(), failure.reason))
+}
+
+/// In memory, so that what cannot be drawn leaves a file of that name as it was.
+fn encode(strip: &explain::Strip) -> anyhow::Result<Vec<u8>> {
+    let mut png = Vec::new();
     let (width, height) = (u32::try_from(strip.width)?, u32::try_from(strip.height)?);
-    PngEncoder::new(file).write_image(&strip.rgb, width, height, ExtendedColorType::Rgb8)?;
-    Ok(())
+    PngEncoder::new(&mut png).write_image(&strip.rgb, width, height, ExtendedColorType::Rgb8)?;
+    Ok(png)
 }

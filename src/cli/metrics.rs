@@ -1,5 +1,6 @@
 //! Writes the metrics of a run, however it ended.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
@@ -71,6 +72,13 @@ fn check_place(file: &Path) -> anyhow::Result<()> {
     if file.file_name().is_none() || file.is_dir() || !directory.is_dir() {
         return Err(UsageError(format!(
             "--metrics-file {}: name a file in a directory that exists",
+            file.display()
+        ))
+        .into());
+    }
+    if file.extension() != Some(OsStr::new("prom")) {
+        return Err(UsageError(format!(
+            "--metrics-file {}: name a file that ends in .prom: node_exporter reads no other",
             file.display()
         ))
         .into());

@@ -21,6 +21,7 @@ mod history;
 mod metrics;
 mod model;
 mod models;
+mod named;
 mod output;
 mod publish;
 mod report;
@@ -81,7 +82,6 @@ pub enum Command {
     Scenes(scenes::ScenesArguments),
     Evaluate(evaluate::EvaluateArguments),
     Explain(explain::ExplainArguments),
-    /// Tells what is in a data set of captioned images
     Dataset(dataset::DatasetArguments),
     Completions(completions::CompletionsArguments),
 }

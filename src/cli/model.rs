@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use showtell::captioner::model::Model;
 use showtell::hub::{self, Description, Entry, FoundModel, REGISTRY, State, Store};
 
 use self::describe::{describe_state, write_entry, write_model};
 use self::get::{GetArgs, get};
 
-/// What `showtell model` was asked to do.
+/// Lists models and published weights, describes them, fetches them
 #[derive(Debug, Args)]
 pub struct ModelArgs {
     #[command(subcommand)]
@@ -29,6 +30,8 @@ enum ModelCommand {
     /// List the models on this machine and the weights that can be fetched
     List(ListArgs),
     /// Describe a model, or weights that can be fetched
+    ///
+    /// Of a model that lacks something without which it cannot caption it tells what that is, and ends with 2.
     Info(InfoArgs),
     /// Fetch weights by name, resuming and checking their SHA-256, and print where they lie
     Get(GetArgs),
@@ -184,10 +187,13 @@ fn info(args: &InfoArgs, out: &mut dyn Write) -> anyhow::Result<()> {
                 bail!("{}: {reason}", model.folder.join("model.toml").display())
             }
         };
-        return match args.json {
-            true => write_json(&model, out),
-            false => Ok(write_model(&model, table, out)?),
-        };
+        match args.json {
+            true => write_json(&model, out)?,
+            false => write_model(&model, table, out)?,
+        }
+        // Described all the same: what it lacks may be fetched by who knows what it is.
+        let whole = Model::open(&model.folder).and_then(|model| model.check());
+        return whole.with_context(|| format!("the model {} cannot be used", model.name));
     }
     if args.model.is_dir() {
         bail!(
@@ -353,5 +359,43 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let error = run(&["info", place.path().to_str().unwrap()]).to_string();
         assert!(error.contains("it is not a model"), "{error}");
+    }
+
+    #[test]
+    fn a_model_that_lacks_something_is_described_and_refused() {
+        let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("data/models/demo");
+        let place = tempfile::tempdir().unwrap();
+        for file in demo.read_dir().unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), place.path().join(file.file_name())).unwrap();
+        }
+        let info = || {
+            let program =
+                Program::try_parse_from(["model", "info", place.path().to_str().unwrap()]);
+            let mut out = Vec::new();
+            let result = run(&program.unwrap().args, &mut out);
+            assert!(String::from_utf8(out).unwrap().contains("show-and-tell"));
+            result.map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(info(), Ok(()));
+        for file in ["encoder.safetensors", "vocabulary.txt"] {
+            let (file, away) = (place.path().join(file), place.path().join("away"));
+            std::fs::rename(&file, &away).unwrap();
+            let error = info().unwrap_err();
+            let expected = format!(
+                "cannot be used: cannot read {}: No such file",
+                file.display()
+            );
+            assert!(error.contains(&expected), "{error}");
+            std::fs::rename(&away, &file).unwrap();
+        }
+        std::fs::copy(
+            place.path().join("encoder.safetensors"),
+            place.path().join("captioner.safetensors"),
+        )
+        .unwrap();
+        let error = info().unwrap_err();
+        assert!(error.contains("lacks the tensor"), "{error}");
+        assert!(!error.contains("torchvision"), "{error}");
     }
 }

@@ -97,7 +97,12 @@ impl WantedModel {
         };
         let encoder = ModelSource {
             description: serde_json::to_string(&encoder)?,
-            files: vec![look_at(&self.weights)?],
+            files: vec![ModelFile::look_at(&self.weights).map_err(|source| {
+                EncoderError::Unreadable {
+                    file: self.weights.clone(),
+                    source: source.into(),
+                }
+            })?],
         };
         let captioner = match &self.captioner {
             Some((model, _)) => {
@@ -117,8 +122,8 @@ impl WantedModel {
     }
 }
 
-fn look_at(path: &Path) -> Result<ModelFile, EncoderError> {
-    ModelFile::look_at(path).map_err(|source| EncoderError::Unreadable {
+fn look_at(path: &Path) -> Result<ModelFile, CaptionerError> {
+    ModelFile::look_at(path).map_err(|source| CaptionerError::Unreadable {
         file: path.to_owned(),
         source: source.into(),
     })

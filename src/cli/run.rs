@@ -19,6 +19,7 @@ use showtell::table::PART_ROWS;
 use super::config_file::ConfigFileArguments;
 use super::metrics::Measured;
 use super::models::{Records, Sources};
+use super::named::{DEVICES, Named, PRECISIONS};
 use super::signals;
 use super::terminal::Terminal;
 
@@ -116,10 +117,10 @@ impl From<GuardArguments> for Guards {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceArguments {
     /// Where to compute: auto, cpu, cuda:N, or all GPUs, which share each batch
-    #[arg(long, default_value_t, help_heading = "Computing")]
+    #[arg(long, default_value_t, value_parser = Named::<DeviceChoice>::new(DEVICES), hide_possible_values = true, help_heading = "Computing")]
     device: DeviceChoice,
     /// In which type: auto, fp32, bf16 or fp16
-    #[arg(long, default_value_t, help_heading = "Computing")]
+    #[arg(long, default_value_t, value_parser = Named::<Precision>::new(PRECISIONS), hide_possible_values = true, help_heading = "Computing")]
     precision: Precision,
 }
 

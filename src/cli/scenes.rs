@@ -14,7 +14,8 @@ use super::terminal::Terminal;
 
 /// Draws pictures with known truth and five captions each, as a data set in COCO's layout
 ///
-/// Scene number I of seed S is always the same picture.
+/// Scene number I of seed S is always the same picture. Scenes that were drawn into the directory before give
+/// way to those that are asked for; a directory that holds anything else is refused.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -67,8 +68,14 @@ pub fn run(arguments: &ScenesArguments, terminal: &Terminal) -> anyhow::Result<E
             return Err(UsageError(format!("{option} is a share from 0 to 1, not {share}")).into());
         }
     }
+    let count = arguments.count.unwrap_or_default();
+    if arguments.first.checked_add(count).is_none() {
+        let (first, last) = (arguments.first, u64::MAX - 1);
+        let reason = format!("--first {first} --count {count}: the last scene is number {last}");
+        return Err(UsageError(reason).into());
+    }
     let config = Config {
-        count: arguments.count.unwrap_or_default(),
+        count,
         seed: arguments.seed,
         first_index: arguments.first,
         bias: arguments.bias,

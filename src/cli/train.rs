@@ -11,6 +11,7 @@ use showtell::training::config::DataConfig;
 use showtell::training::{Event, Measure, Resume, TrainingConfig, precision, train};
 
 use super::exit::Exit;
+use super::named::Named;
 use super::output::output;
 use super::run::UsageError;
 use super::terminal::Terminal;
@@ -47,10 +48,10 @@ pub struct TrainArguments {
     #[arg(long)]
     restart: bool,
     /// Where to compute: auto, cpu or cuda:N
-    #[arg(long, default_value = "auto")]
+    #[arg(long, default_value = "auto", value_parser = Named::<DeviceChoice>::new(&["auto", "cpu", "cuda:0"]), hide_possible_values = true)]
     device: DeviceChoice,
     /// What products and convolutions are computed in, instead of the recipe's: auto, fp32 or bf16
-    #[arg(long)]
+    #[arg(long, value_parser = Named::<Precision>::new(&["auto", "fp32", "bf16"]), hide_possible_values = true)]
     precision: Option<Precision>,
 }
 

@@ -274,10 +274,15 @@ pub enum EncoderError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(
-        "{file} lacks the tensor {name}; expected the names of torchvision's vgg16 \
-         (features.0.weight, classifier.0.weight, ...) or timm's (pre_logits.fc1.weight, ...)"
+        "{file} lacks the tensor {name}, and has {others}{}",
+        names_of_vgg16(name)
     )]
-    MissingTensor { file: PathBuf, name: String },
+    MissingTensor {
+        file: PathBuf,
+        name: String,
+        /// Some of those that it has, or that there are none.
+        others: String,
+    },
     #[error("{file}: tensor {name} has shape {found:?}, expected {expected:?}")]
     WrongShape {
         file: PathBuf,
@@ -316,4 +321,16 @@ pub enum EncoderError {
     Worker(#[from] device::workers::WorkerError),
     #[error("the device failed")]
     Device(#[from] tch::TchError),
+}
+
+/// What to say of names where a tensor of this one is missing: which an encoder's should be, while those of a
+/// captioner are nobody's but ours.
+fn names_of_vgg16(missing: &str) -> &'static str {
+    match missing.starts_with("features.") || missing.starts_with("classifier.") {
+        true => {
+            "; expected the names of torchvision's vgg16 (features.0.weight, classifier.0.weight, ...) or \
+             timm's (pre_logits.fc1.weight, ...)"
+        }
+        false => "",
+    }
 }

@@ -20,6 +20,7 @@ mod input;
 mod pickle;
 
 use input::Input;
+pub(super) use pickle::shown;
 use pickle::{Pickle, Strided, Value};
 
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;

@@ -3,8 +3,9 @@
 //!
 //! Pictures of `[batch, crop, crop, 3]` become fc7 of `[batch, hidden]`, or conv5_3 of
 //! `[batch, regions, channels]`, both after their ReLU. Weights under the names of torchvision's
-//! `vgg16`, or of timm's, which holds the fully connected layers as convolutions. The same code runs
-//! the narrow network of the demonstration model.
+//! `vgg16`, or of timm's, which holds the fully connected layers as convolutions, or under these within
+//! another module (`module.features.0.weight`). The same code runs the narrow network of the
+//! demonstration model.
 
 use std::path::Path;
 
@@ -264,9 +265,14 @@ impl Normalisation {
     }
 }
 
+/// Brings names to torchvision's: takes off what a module around the network has put before all of them,
+/// such as the `module.` of DataParallel or the `model.` that Lightning's checkpoints mostly have, and then
+/// translates timm's.
+///
 /// timm keeps fc6 and fc7 as the convolutions `pre_logits.fc1` (7×7) and `pre_logits.fc2` (1×1).
 /// Their weights are those of the linear layers in another shape.
-pub(crate) fn torchvision_names(mut weights: Weights) -> Result<Weights, EncoderError> {
+pub(crate) fn torchvision_names(weights: Weights) -> Result<Weights, EncoderError> {
+    let mut weights = without_modules_around(weights);
     let names = [
         ("pre_logits.fc1", "classifier.0"),
         ("pre_logits.fc2", "classifier.3"),
@@ -284,4 +290,26 @@ pub(crate) fn torchvision_names(mut weights: Weights) -> Result<Weights, Encoder
         }
     }
     Ok(weights)
+}
+
+fn without_modules_around(mut weights: Weights) -> Weights {
+    while let Some(prefix) = module_around(&weights) {
+        let named = weights
+            .into_iter()
+            .map(|(name, tensor)| (name[prefix.len()..].to_owned(), tensor));
+        weights = named.collect();
+    }
+    weights
+}
+
+/// What all names begin with, up to a dot, unless it is a part of the network itself: without fc6 and fc7
+/// all that is left of it lies in `features`.
+fn module_around(weights: &Weights) -> Option<String> {
+    let (module, _) = weights.keys().next()?.split_once('.')?;
+    if ["features", "classifier", "pre_logits"].contains(&module) {
+        return None;
+    }
+    let prefix = format!("{module}.");
+    let around_all = weights.keys().all(|name| name.starts_with(&prefix));
+    around_all.then_some(prefix)
 }

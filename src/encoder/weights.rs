@@ -63,6 +63,7 @@ pub fn take(
         .ok_or_else(|| EncoderError::MissingTensor {
             file: file.to_owned(),
             name: name.to_owned(),
+            others: others(weights, name),
         })?;
     if tensor.size() != expected {
         return Err(EncoderError::WrongShape {
@@ -79,6 +80,25 @@ pub fn take(
         });
     }
     Ok(tensor.f_contiguous()?)
+}
+
+/// Some of the names that were not taken, for who wonders what a file is that lacks `missing`: those of the
+/// same part of a network, if there are any.
+fn others(weights: &Weights, missing: &str) -> String {
+    const SHOWN: usize = 4;
+    let part = missing.split('.').next().unwrap_or_default();
+    let of_part = |name: &&String| name.split('.').next() == Some(part);
+    let mut names: Vec<&String> = weights.keys().filter(of_part).collect();
+    if names.is_empty() {
+        names = weights.keys().collect();
+    }
+    let first = names.iter().take(SHOWN).map(|name| pth::shown(name));
+    let first = first.collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "no others".to_owned(),
+        count if count <= SHOWN => first,
+        count => format!("{first} and {} more", count - SHOWN),
+    }
 }
 
 fn is_finite(tensor: &Tensor) -> Result<bool, tch::TchError> {

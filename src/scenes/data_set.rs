@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::dice::{Dice, Purpose};
+use super::place::files_of_ours;
 use super::rim::fade;
 use super::{Frame, GENERATOR_VERSION, Scene, Truth, describe};
 
@@ -51,6 +52,12 @@ pub enum Error {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot encode {path}")]
     Encode { path: PathBuf, source: ImageError },
+    #[error("{0} is a file; scenes are drawn into a directory")]
+    NotADirectory(PathBuf),
+    #[error(
+        "{dir} holds something else ({found}); name an empty directory or one that scenes were drawn into"
+    )]
+    SomethingElse { dir: PathBuf, found: PathBuf },
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("{path} is not a description of drawn scenes")]
@@ -63,10 +70,21 @@ pub enum Error {
 /// The file that describes the pictures of a data set.
 pub const DESCRIPTION: &str = "scenes.json";
 
+/// The directory with the pictures of a data set.
+const IMAGES: &str = "images";
+
 /// Draws the data set into `dir`, which is made if it is missing. Calls `progress` on the calling
 /// thread with the number of pictures finished so far, after each.
+///
+/// Scenes that were drawn there before and are not of this data set are removed: a picture without its
+/// description, or two of one number, would be no data set.
+///
+/// # Errors
+///
+/// When `dir` holds anything but drawn scenes, which is left as it is, or cannot be written.
 pub fn write_data_set(dir: &Path, config: &Config, progress: &dyn Fn(usize)) -> Result<(), Error> {
-    let images = dir.join("images");
+    config.remove_others(dir)?;
+    let images = dir.join(IMAGES);
     fs::create_dir_all(&images).map_err(|source| Error::Write {
         path: images.clone(),
         source,
@@ -169,7 +187,6 @@ impl Info {
     }
 }
 
-/// How a picture is stored.
 /// How a scene is shown and stored.
 struct Stored {
     frame: Frame,
@@ -219,6 +236,37 @@ impl Config {
             Encoding::Jpeg(_) => "jpg",
         };
         format!("scene-{index:08}.{suffix}")
+    }
+
+    /// Removes what an older data set has left in `dir`.
+    fn remove_others(&self, dir: &Path) -> Result<(), Error> {
+        let mut found = files_of_ours(dir, is_ours)?;
+        let description = Path::new(DESCRIPTION);
+        if found.iter().any(|path| path == description) && !is_description(&dir.join(DESCRIPTION))?
+        {
+            return Err(Error::SomethingElse {
+                dir: dir.into(),
+                found: DESCRIPTION.into(),
+            });
+        }
+        // The description first: without it, nobody takes what a kill leaves for a data set.
+        found.sort_by_key(|path| path != description);
+        for path in found.iter().filter(|path| !self.has_picture(path)) {
+            let path = dir.join(path);
+            fs::remove_file(&path).map_err(|source| Error::Write { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file at this path in the data set's directory is one of its pictures.
+    fn has_picture(&self, path: &Path) -> bool {
+        let name = path.to_str().and_then(|path| path.strip_prefix(IMAGES));
+        let name = name.and_then(|name| name.strip_prefix('/'));
+        name.is_some_and(|name| {
+            number(name).is_some_and(|number| {
+                self.indices().contains(&number) && self.file_name(number) == name
+            })
+        })
     }
 
     /// Draws scene `index` as it is in this data set.
@@ -289,6 +337,38 @@ impl Config {
     }
 }
 
+/// Whether a file at this path in a data set's directory, going by its name, was written here.
+fn is_ours(path: &str) -> bool {
+    let path = path.strip_suffix(PARTIAL).unwrap_or(path);
+    let name = path.strip_prefix(IMAGES);
+    let name = name.and_then(|name| name.strip_prefix('/'));
+    path == DESCRIPTION || name.and_then(number).is_some()
+}
+
+/// The number of the scene that a picture of this name shows.
+fn number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("scene-")?;
+    let digits = [".jpg", ".png"]
+        .iter()
+        .find_map(|suffix| digits.strip_suffix(suffix))?;
+    let number = digits.parse().ok()?;
+    (format!("{number:08}") == digits).then_some(number)
+}
+
+/// Whether a file of the description's name begins as descriptions do, or is empty, as a power cut may
+/// leave one.
+fn is_description(path: &Path) -> Result<bool, Error> {
+    const START: &[u8] = b"{\"info\": {\"description\":\"drawn scenes ";
+    let mut start = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(START.len() as u64).read_to_end(&mut start))
+        .map_err(|source| Error::Read {
+            path: path.into(),
+            source,
+        })?;
+    Ok(start.is_empty() || start == START)
+}
+
 /// One line of a JSON array.
 fn write_entry(file: &mut dyn Write, entry: &impl Serialize, last: bool) -> io::Result<()> {
     writeln!(
@@ -299,6 +379,9 @@ fn write_entry(file: &mut dyn Write, entry: &impl Serialize, last: bool) -> io::
     )
 }
 
+/// Ends the name of a file that is not whole yet.
+pub(super) const PARTIAL: &str = ".partial";
+
 /// Writes a file under a temporary name and renames it, so that the final name never stands for
 /// half a file. Nothing is synced: what a power cut takes is drawn again.
 pub(super) fn replace(
@@ -306,7 +389,7 @@ pub(super) fn replace(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<(), Error> {
     let mut name = path.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(PARTIAL);
     let partial = PathBuf::from(name);
     let attempt = || -> io::Result<()> {
         let mut file = BufWriter::new(File::create(&partial)?);
@@ -388,6 +471,66 @@ mod tests {
             let read = |dir: &Path| fs::read(dir.join("images").join(&name)).unwrap();
             assert_eq!(read(whole.path()), read(part.path()));
         }
+    }
+
+    /// The names of the pictures in a data set's directory.
+    fn pictures(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir.join(IMAGES)).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_was_drawn_before_gives_way() {
+        let dir = tempfile::tempdir().unwrap();
+        write_data_set(dir.path(), &config(12), &|_| {}).unwrap();
+        let cut = dir.path().join(IMAGES).join("scene-00000777.jpg.partial");
+        fs::write(&cut, "killed").unwrap();
+        fs::write(dir.path().join(".directory"), "a desktop's").unwrap();
+        let other = Config {
+            seed: 10,
+            ..config(8)
+        };
+        write_data_set(dir.path(), &other, &|_| {}).unwrap();
+        let expected: Vec<String> = other
+            .indices()
+            .map(|index| other.file_name(index))
+            .collect();
+        assert_eq!(pictures(dir.path()), expected);
+        let truth = read_truth(&dir.path().join(DESCRIPTION)).unwrap();
+        assert!(truth.into_keys().eq(expected));
+        assert!(dir.path().join(".directory").exists());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused_and_left_alone() {
+        for (path, text) in [
+            ("holiday.jpg", "a photograph"),
+            ("images/holiday.jpg", "a photograph"),
+            ("images/scene-1.jpg", "another's number"),
+            ("deep/down/notes.txt", "notes"),
+            (DESCRIPTION, "{\"scenes\": []}"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let old = dir.path().join(IMAGES).join("scene-00000001.jpg");
+            fs::create_dir_all(old.parent().unwrap()).unwrap();
+            fs::write(&old, "of ours").unwrap();
+            let other = dir.path().join(path);
+            fs::create_dir_all(other.parent().unwrap()).unwrap();
+            fs::write(&other, text).unwrap();
+            let error = write_data_set(dir.path(), &config(1), &|_| {}).unwrap_err();
+            let expected = format!("holds something else ({path})");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert_eq!(fs::read_to_string(&other).unwrap(), text);
+            assert!(old.exists());
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let error = write_data_set(file.path(), &config(1), &|_| {}).unwrap_err();
+        assert!(matches!(error, Error::NotADirectory(_)), "{error}");
     }
 
     #[test]

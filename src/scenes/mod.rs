@@ -19,6 +19,7 @@ mod expectation;
 mod grammar;
 mod kinds;
 mod palette;
+mod place;
 mod plan;
 mod props;
 mod rim;

@@ -18,7 +18,8 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, ImageResult, RgbImage, Rgba, RgbaImage};
 use serde::Serialize;
 
-use super::data_set::{CaptionEntry, Error, ImageEntry, Info, replace};
+use super::data_set::{CaptionEntry, Error, ImageEntry, Info, PARTIAL, replace};
+use super::place::files_of_ours;
 use super::plan::Plan;
 use super::rim::opacity;
 use super::truth::{Colour, Kind, Setting};
@@ -31,7 +32,15 @@ pub const SEED: u64 = 7_000_000;
 pub const TRUTH: &str = "truth.json";
 
 /// Writes the sample archive into `dir`, which is made if it is missing.
+///
+/// # Errors
+///
+/// When `dir` holds anything but samples, or cannot be written.
 pub fn write(dir: &Path) -> Result<(), Error> {
+    files_of_ours(dir, |path| {
+        let path = path.strip_suffix(PARTIAL).unwrap_or(path);
+        path == TRUTH || ARCHIVE.iter().any(|(file_name, ..)| *file_name == path)
+    })?;
     for sample in samples() {
         let path = dir.join(sample.file_name);
         let folder = path.parent().unwrap_or(dir);

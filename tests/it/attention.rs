@@ -209,6 +209,43 @@ fn explain_counts_how_often_it_looked_at_what_it_named() {
 }
 
 #[test]
+fn explain_overwrites_no_photograph_and_says_what_it_cannot_read() {
+    let looking = Looking::new();
+    let name = |name: &str| looking.path(name).to_str().unwrap().to_owned();
+    let (photo, link) = (name("photo.png"), name("link.png"));
+    let first = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/samples/first.png");
+    fs::copy(&first, &photo).unwrap();
+    std::os::unix::fs::symlink(&photo, &link).unwrap();
+    let check = |image: &str, out: &str, more: &[&str], expected: &str| {
+        let output = looking.run(&["explain", image], &[&[out], more].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{errors}");
+        assert!(errors.contains(expected), "{expected}: {errors}");
+    };
+    check(&photo, &photo, &[], "it is the picture itself");
+    check(&photo, &link, &[], "it is the picture itself");
+    check(
+        &photo,
+        &name("strip.jpg"),
+        &[],
+        "name one that ends in .png",
+    );
+    check(&photo, "-", &[], "name one that ends in .png");
+    check(&photo, &name("strip.png"), &["--json"], "cannot be used");
+    check(
+        &photo,
+        &name("strip.png"),
+        &["--max-pixels", "9"],
+        "more than the limit of 9",
+    );
+    check("data", &name("strip.png"), &[], "data is a directory");
+    assert_eq!(fs::read(&photo).unwrap(), fs::read(first).unwrap());
+    for absent in ["strip.jpg", "strip.png"] {
+        assert!(!looking.path(absent).exists(), "{absent}");
+    }
+}
+
+#[test]
 fn a_model_that_does_not_look_cannot_explain() {
     let scratch = tempfile::tempdir().unwrap();
     let strip = scratch.path().join("strip.png");
@@ -228,6 +265,18 @@ fn a_model_that_does_not_look_cannot_explain() {
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("does not look at regions"), "{errors}");
     assert!(!Path::new(&strip).exists());
+}
+
+#[test]
+fn a_model_without_its_words_says_so() {
+    let looking = Looking::new();
+    fs::remove_file(looking.path("looking/vocabulary.txt")).unwrap();
+    let out = looking.path("out");
+    let output = looking.run(&["annotate", "data/samples"], &[out.to_str().unwrap()]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("cannot read /"), "{errors}");
+    assert!(errors.contains("vocabulary.txt: No such file"), "{errors}");
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod broken;
 mod cache;
 /// The captioners against PyTorch.
 mod captioners;
+/// Completions and help.
+mod command_line;
 /// The command, told by a file.
 mod configuration;
 /// Data sets of captioned images in every form.

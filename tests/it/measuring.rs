@@ -98,6 +98,56 @@ fn one_split_of_a_token_file_is_measured() {
 }
 
 #[test]
+fn what_is_left_out_is_not_written_for_other_tools() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    flickr(folder);
+    results(folder, &[(2, "a dog runs"), (0, "a dog"), (70, "a cat")]);
+    let first = ["--references", ".", "--candidates", "said.json"];
+    let coco = ["--allow-unpaired", "--coco", "coco"];
+    let told = evaluate(&[&first[..], &coco].concat(), folder);
+    assert_eq!(told["images"], 2);
+    let again = ["coco/references.json", "coco/results.json"];
+    let again = ["--references", again[0], "--candidates", again[1]];
+    let again = evaluate(&again, folder);
+    for metric in ["bleu_4", "rouge_l", "cider_d", "images", "references"] {
+        assert_eq!(again[metric], told[metric], "{metric}");
+    }
+}
+
+#[test]
+fn scenes_drawn_again_are_measured_and_what_cannot_be_drawn_says_why() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path();
+    let scenes = |arguments: &[&str], out: &str| {
+        let all = [&["scenes", "--size", "32"], arguments, &["--out", out]].concat();
+        let output = showtell(&all, folder);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), errors)
+    };
+    assert_eq!(scenes(&["--count", "3"], "sc").0, Some(0));
+    assert_eq!(scenes(&["--count", "2", "--seed", "1"], "sc").0, Some(0));
+    let captions = ["annotate", "sc/images", "--out", "out", "--quiet"];
+    assert!(showtell(&captions, folder).status.success());
+    let told = ["--references", "sc/scenes.json", "--candidates", "out"];
+    assert_eq!(evaluate(&told, folder)["images"], 2);
+
+    let last = u64::MAX.to_string();
+    let (exit, errors) = scenes(&["--count", "2", "--first", &last], "none");
+    assert_eq!(exit, Some(2), "{errors}");
+    assert!(errors.contains("the last scene is number"), "{errors}");
+    assert!(!folder.join("none").exists());
+    let (exit, errors) = scenes(&["--count", "2"], ".");
+    assert_eq!(exit, Some(2), "{errors}");
+    assert!(errors.contains("holds something else ("), "{errors}");
+    // What cannot be written is no wrong usage; root may write everywhere but there.
+    let (exit, errors) = scenes(&["--count", "2"], "/proc/sc");
+    assert_eq!(exit, Some(4), "{errors}");
+    let coco = [&["evaluate"], &told[..], &["--coco", "/proc/coco"]].concat();
+    assert_eq!(showtell(&coco, folder).status.code(), Some(4));
+}
+
+#[test]
 fn what_cannot_be_measured_says_why() {
     let scratch = tempfile::tempdir().unwrap();
     let folder = scratch.path();

@@ -481,6 +481,8 @@ fn every_end_of_a_run_is_measured() {
 
     let absent = nights.name("absent/showtell.prom");
     assert_eq!(nights.annotate(&["--metrics-file", &absent]), 2);
+    let unread = nights.name("showtell.txt");
+    assert_eq!(nights.annotate(&["--metrics-file", &unread]), 2);
 }
 
 fn state(exit: i32) -> &'static str {

@@ -141,6 +141,68 @@ fn the_same_weights_are_the_same_encoder_in_every_format() {
     assert_ne!(other.id(), id, "another preprocessing gives other features");
 }
 
+#[test]
+fn weights_within_another_module_are_the_same_encoder() {
+    let golden = golden();
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("weights.safetensors");
+    for (whole, prefix) in [
+        ("narrow.safetensors", "module."),
+        ("narrow.safetensors", "model.net."),
+        ("narrow-timm.safetensors", "model."),
+    ] {
+        let tensors = Tensor::read_safetensors(folder().join(whole)).unwrap();
+        let named = tensors.iter();
+        let named: Vec<_> = named
+            .map(|(name, tensor)| (format!("{prefix}{name}"), tensor))
+            .collect();
+        Tensor::write_safetensors(&named, &file).unwrap();
+        let encoder = load(&config(&golden), &file, Device::Cpu, Kind::Float).unwrap();
+        assert_eq!(encoder.id(), open(whole).id(), "{prefix}");
+    }
+    // All that conv5_3 needs begins alike and is no module around the network.
+    let tensors = Tensor::read_safetensors(folder().join("narrow.safetensors")).unwrap();
+    let features = |(name, _): &&(String, Tensor)| name.starts_with("features.");
+    let tensors: Vec<_> = tensors.iter().filter(features).collect();
+    let tensors: Vec<_> = tensors.into_iter().map(|(n, t)| (n, t)).collect();
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let mut config = config(&golden);
+    config.layer = Layer::Conv5_3;
+    assert!(load(&config, &file, Device::Cpu, Kind::Float).is_ok());
+}
+
+#[test]
+fn weights_of_another_network_are_told_by_their_names() {
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("weights.safetensors");
+    let check = |names: &[&str], expected: &str| {
+        let tensors: Vec<(&str, Tensor)> = names
+            .iter()
+            .map(|name| (*name, Tensor::zeros([1], (Kind::Float, Device::Cpu))))
+            .collect();
+        Tensor::write_safetensors(&tensors, &file).unwrap();
+        let refused = message(&config(&golden()), &file);
+        assert!(refused.contains(expected), "{refused}");
+        assert!(refused.contains("torchvision's vgg16"), "{refused}");
+    };
+    check(
+        &[
+            "bn1.bias",
+            "conv1.weight",
+            "fc.bias",
+            "layer1.0.bn1.bias",
+            "layer1.0.bn1.weight",
+        ],
+        "lacks the tensor features.0.weight, and has bn1.bias, conv1.weight, fc.bias, \
+         layer1.0.bn1.bias and 1 more; expected",
+    );
+    check(
+        &["classifier.0.bias", "features.1.running_mean"],
+        "lacks the tensor features.0.weight, and has features.1.running_mean; expected",
+    );
+    check(&[], "and has no others; expected");
+}
+
 fn message(config: &EncoderConfig, file: &Path) -> String {
     match load(config, file, Device::Cpu, Kind::Float) {
         Ok(encoder) => panic!("{} was accepted", encoder.id()),

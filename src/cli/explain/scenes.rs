@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
+use showtell::archive::Limits;
 use showtell::captioner::Captioner;
 use showtell::encoder::preprocess::{Preprocess, Window};
 use showtell::explain::pointing::Pointing;
@@ -136,7 +137,8 @@ fn watch(
 
 /// What the network is shown of a file, and which part of the picture that is.
 fn show(path: &Path, preprocess: &Preprocess) -> anyhow::Result<(Vec<u8>, Window)> {
-    let picture = read(path)?;
+    // What is drawn is small.
+    let picture = read(path, &Limits::default())?;
     let pixels = preprocess
         .apply(&picture)
         .with_context(|| format!("cannot use {}", path.display()))?;
