@@ -5,11 +5,11 @@
 //! 158,915 lacks the second bar (`2199200615.jpg| 4   A dog runs across the grass .`); it is read as if it
 //! were there.
 
-use std::collections::HashSet;
 use std::io::BufRead;
 
 use super::lines::Lines;
-use super::{Builder, DatasetError, LineFault, Oddity};
+use super::tokens::read_numbered;
+use super::{Builder, DatasetError, LineFault};
 
 const COLUMNS: [&str; 3] = ["image_name", "comment_number", "comment"];
 
@@ -19,26 +19,8 @@ pub fn is_header(line: &str) -> bool {
 }
 
 /// Reads all captions below the header. Blank lines are passed over.
-pub fn read<R: BufRead>(mut lines: Lines<R>) -> Result<Builder, DatasetError> {
-    let mut builder = Builder::default();
-    let mut met = HashSet::new();
-    while let Some(line) = lines.next()? {
-        if line.trim().is_empty() {
-            continue;
-        }
-        match parse(line) {
-            Ok((name, number, caption)) => {
-                let image = builder.image(name);
-                builder.caption(image, caption);
-                if !met.insert((image, number)) {
-                    let key = format!("{name}#{number}");
-                    builder.set.notes.add(Oddity::RepeatedNumber, &key);
-                }
-            }
-            Err(fault) => return Err(lines.fault(fault)),
-        }
-    }
-    Ok(builder)
+pub fn read<R: BufRead>(lines: Lines<R>) -> Result<Builder, DatasetError> {
+    read_numbered(lines, parse)
 }
 
 /// Name, number and caption of a line. Captions may hold bars.

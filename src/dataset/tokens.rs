@@ -7,7 +7,16 @@ use super::lines::Lines;
 use super::{Builder, DatasetError, LineFault, Oddity};
 
 /// Reads all captions. Blank lines are passed over.
-pub fn read<R: BufRead>(mut lines: Lines<R>) -> Result<Builder, DatasetError> {
+pub fn read<R: BufRead>(lines: Lines<R>) -> Result<Builder, DatasetError> {
+    read_numbered(lines, parse)
+}
+
+/// Reads all captions of a file that has one in a line, with its image's name and a number of its own, which
+/// `parse` takes out of the line.
+pub fn read_numbered<R: BufRead>(
+    mut lines: Lines<R>,
+    parse: impl Fn(&str) -> Result<(&str, u32, &str), LineFault>,
+) -> Result<Builder, DatasetError> {
     let mut builder = Builder::default();
     let mut met = HashSet::new();
     while let Some(line) = lines.next()? {
